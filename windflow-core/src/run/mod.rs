@@ -1,0 +1,26 @@
+//! One execution of a workflow as a value: pure, without clock, randomness, I/O or async.
+//!
+//! ```text
+//!             ┌─────────────── Paused ◄──┐
+//!             ▼                          │
+//! Created ► Running ◄──► Waiting ────────┴──► Succeeded
+//!             │  │
+//!             │  └─ on_failure: stop ───────► Failed ──(retry)──► Running
+//!             │                                 └─(compensate)─┐
+//!             ├─ final failure · cancel ──► Compensating ◄─────┴──► Compensated · Cancelled
+//!             │                                  │
+//!             ├─ terminate ──► Terminated        └──► Stuck ──(retry · resolve · give up)──► …
+//!             └─ nobody can tell ──► Stuck
+//! ```
+
+mod command;
+mod event;
+mod input;
+mod state;
+mod summary;
+
+pub use command::{Command, Subject};
+pub use event::{After, Cause, Created, Event, Leftover, Recorded, Resolution};
+pub use input::{Input, Refused, Request};
+pub use state::{CorruptJournal, RunState};
+pub use summary::Summary;

@@ -1,0 +1,21 @@
+//! The validated plan of work: a graph of nodes, immutable, pinned to its run by hash.
+
+mod builder;
+mod expression;
+mod graph;
+mod inputs;
+mod lint;
+mod plan;
+mod policy;
+mod problem;
+mod spec;
+mod validate;
+
+pub use builder::{Node, WorkflowBuilder};
+pub use expression::{Piece, has_expression, pieces, references};
+pub use inputs::{InputKind, InputSpec};
+pub use lint::{Finding, Severity};
+pub use plan::Workflow;
+pub use policy::{Join, OnFailure, OnUnknown, Retry};
+pub use problem::{InvalidWorkflow, Problem};
+pub use spec::{Compensate, NodeSpec, WorkflowSpec};

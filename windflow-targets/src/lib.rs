@@ -1,0 +1,1 @@
+//! WindFlow targets.
