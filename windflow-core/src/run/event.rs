@@ -115,15 +115,6 @@ pub enum Event {
         /// What follows.
         then: After,
     },
-    /// The action could not look.
-    ObservationFailed {
-        /// Which node.
-        node: NodeIndex,
-        /// Why.
-        error: Box<StepError>,
-        /// When it looks again.
-        retry_at: Timestamp,
-    },
     /// A signal came in.
     Signalled {
         /// Which.
@@ -270,7 +261,6 @@ impl Event {
             Self::Failed { .. } => "failed",
             Self::Interrupted { .. } => "interrupted",
             Self::Observed { .. } => "observed",
-            Self::ObservationFailed { .. } => "observation_failed",
             Self::Signalled { .. } => "signalled",
             Self::Paused { .. } => "paused",
             Self::Quarantined { .. } => "quarantined",
@@ -301,7 +291,6 @@ impl Event {
             | Self::Failed { node, .. }
             | Self::Interrupted { node, .. }
             | Self::Observed { node, .. }
-            | Self::ObservationFailed { node, .. }
             | Self::Quarantined { node }
             | Self::UndoStarted { node, .. }
             | Self::Undone { node, .. }
