@@ -17,8 +17,9 @@ use crate::outcome::{Guarantee, Outcome, Reversal, Seen, StepError, Undone};
 /// A future that is dropped equals a crash: the step's end is then unknown, and [`Action::observe`] is asked first.
 #[async_trait]
 pub trait Action: fmt::Debug + Send + Sync + 'static {
-    /// What happens when it is performed twice with one key.
-    fn guarantee(&self) -> Guarantee;
+    /// What happens when it is performed twice with one key. It may depend on the input: an HTTP `PUT` converges,
+    /// a `POST` without a key does not.
+    fn guarantee(&self, input: &Value) -> Guarantee;
 
     /// Whether it can take its own work back.
     fn reversal(&self) -> Reversal;

@@ -99,7 +99,7 @@ where
     I: DeserializeOwned + Send + 'static,
     O: Serialize + DeserializeOwned + Send + 'static,
 {
-    fn guarantee(&self) -> Guarantee {
+    fn guarantee(&self, _input: &Value) -> Guarantee {
         self.guarantee
     }
 
