@@ -78,6 +78,13 @@ impl Run {
         match input {
             Input::Woke => {}
             Input::Claimed { epoch } => advance.claimed(epoch)?,
+            Input::Released => {
+                // Nothing is started any more: whoever takes the run next goes on from here.
+                if advance.run.count(StepState::Running) + advance.run.count(StepState::Undoing) > 0 {
+                    advance.emit(Event::Released)?;
+                }
+                return Ok(advance.events);
+            }
             Input::Evaluated { subject, result } => advance.evaluated(subject, result)?,
             Input::Checkpointed { node, attempt, value } => {
                 if advance.is_open(node, attempt) || advance.is_undoing(node, attempt) {

@@ -54,6 +54,7 @@ impl Run {
             undo_left: 0,
             output: None,
             output_error: None,
+            leftovers: Vec::new(),
             touched: Touched::default(),
             plan,
         };
@@ -131,6 +132,7 @@ impl Run {
                 return Err(CorruptJournal { seq: self.seq, why: "the run is created twice".to_owned() });
             }
             Event::Claimed { epoch } => self.fold_claimed(*epoch)?,
+            Event::Released => self.close_open(0),
             Event::Evaluated { subject, value } => self.fold_evaluated(*subject, value),
             Event::EvaluationFailed { subject, error } => self.fold_evaluation_failed(*subject, error),
             Event::Skipped { node } => {
@@ -188,11 +190,15 @@ impl Run {
                 (extra.undo_failures, extra.crashes) = (extra.undo_failures + 1, 0);
                 self.give_up_or_wait(*node, *retry_at, StepState::UndoBackoff);
             }
-            Event::Stuck { .. } => self.stuck = true,
+            Event::Stuck { leftovers } => {
+                self.stuck = true;
+                self.leftovers.clone_from(leftovers);
+            }
             Event::Resolved { node, resolution, reason, .. } => self.fold_resolved(*node, resolution, reason),
             Event::Reopened { nodes, .. } => self.fold_reopened(nodes)?,
             Event::RequestRefused { .. } => {}
-            Event::Finished { state, output, .. } => {
+            Event::Finished { state, output, leftovers } => {
+                self.leftovers.clone_from(leftovers);
                 if !state.is_final() {
                     return Err(CorruptJournal { seq: self.seq, why: format!("a run cannot end as {state}") });
                 }
@@ -214,6 +220,12 @@ impl Run {
             return Err(CorruptJournal { seq: self.seq, why });
         }
         self.epoch = epoch;
+        self.close_open(1);
+        Ok(())
+    }
+
+    /// Ends every open attempt, nobody knows how.
+    fn close_open(&mut self, crashes: u32) {
         for node in self.plan.indices() {
             let next = match (self.steps[node.index()].state, self.phase) {
                 (StepState::Running, Phase::Stopping) => StepState::Stopped,
@@ -222,14 +234,13 @@ impl Run {
                 _ => continue,
             };
             let extra = self.steps[node.index()].extra();
-            (extra.crashes, extra.counts) = (extra.crashes + 1, false);
+            (extra.crashes, extra.counts) = (extra.crashes + crashes, false);
             self.set(node, next);
             if next == StepState::UndoReady {
                 self.ready.push_back(node);
             }
         }
         self.touch_all();
-        Ok(())
     }
 
     fn fold_evaluated(&mut self, subject: Subject, value: &Value) {

@@ -35,6 +35,9 @@ pub enum Event {
         /// The new holder's epoch.
         epoch: Epoch,
     },
+    /// Its holder let go of it in good order. Each attempt that was still open has ended, nobody knows how, and it is
+    /// no fault of the step's.
+    Released,
     /// An expression was evaluated; the value is used by every attempt and every replay.
     Evaluated {
         /// Which expression.
@@ -250,6 +253,7 @@ impl Event {
         match self {
             Self::Created(_) => "created",
             Self::Claimed { .. } => "claimed",
+            Self::Released => "released",
             Self::Evaluated { .. } => "evaluated",
             Self::EvaluationFailed { .. } => "evaluation_failed",
             Self::Skipped { .. } => "skipped",

@@ -44,10 +44,7 @@ impl Advance<'_> {
             Request::Pause { .. } if self.run.paused => Ok(()),
             Request::Pause { reason } => self.emit(Event::Paused { principal, reason }),
             Request::Resume if !self.run.paused => Ok(()),
-            Request::Resume => {
-                self.emit(Event::Resumed { principal })?;
-                self.settle()
-            }
+            Request::Resume => self.emit(Event::Resumed { principal }),
             Request::Retry { inputs } => self.retry(inputs, principal),
             Request::Compensate => self.emit(Event::Stopping { cause: Cause::Compensate { principal } }),
             Request::Resolve { node, resolution, reason } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::event::Cause;
+use super::event::{Cause, Leftover};
 use super::step::{Buffered, Step, StepState, StepView};
 use super::{Command, RunState, Subject, Summary};
 use crate::evaluator::Scope;
@@ -56,6 +56,8 @@ pub struct Run {
     pub(super) undo_left: u32,
     pub(super) output: Option<Value>,
     pub(super) output_error: Option<String>,
+    /// What it left behind when it last got stuck or ended.
+    pub(super) leftovers: Vec<Leftover>,
     pub(super) touched: Touched,
 }
 
@@ -87,7 +89,7 @@ impl PartialEq for Run {
         // Destructured, so that a new field cannot be forgotten here.
         let Self { id, namespace, plan, input, seed, created_at, updated_at, seq, epoch, phase, cause, .. } = self;
         let Self { paused, stuck, steps, counts, ready, skippable, timers, signals, listeners, .. } = self;
-        let Self { first_failed, undo_pending, undo_left, output, output_error, touched, .. } = self;
+        let Self { first_failed, undo_pending, undo_left, output, output_error, leftovers, touched, .. } = self;
         (id, namespace, plan, input, seed, created_at)
             == (&other.id, &other.namespace, &other.plan, &other.input, &other.seed, &other.created_at)
             && (updated_at, seq, epoch, phase, cause)
@@ -97,7 +99,8 @@ impl PartialEq for Run {
             && (skippable, timers, signals, listeners)
                 == (&other.skippable, &other.timers, &other.signals, &other.listeners)
             && (first_failed, undo_pending, undo_left) == (&other.first_failed, &other.undo_pending, &other.undo_left)
-            && (output, output_error, touched) == (&other.output, &other.output_error, &other.touched)
+            && (output, output_error, leftovers, touched)
+                == (&other.output, &other.output_error, &other.leftovers, &other.touched)
     }
 }
 
@@ -342,6 +345,17 @@ impl Run {
         let timer = if self.paused { None } else { self.timers.first().map(|(at, _)| *at) };
         let deadline = if self.phase == Phase::Forward { self.run_deadline() } else { None };
         [timer, deadline].into_iter().flatten().min()
+    }
+
+    /// What it left behind when it last got stuck or ended.
+    #[must_use]
+    pub fn leftovers(&self) -> &[Leftover] {
+        &self.leftovers
+    }
+
+    /// Has a node looked at again.
+    pub(crate) fn touch(&mut self, node: NodeIndex) {
+        self.touched.0.push(node);
     }
 
     /// The nodes whose owed command may have changed since this was last asked; a node may be named twice.
