@@ -26,7 +26,7 @@ pub use outcome::{ErrorClass, Guarantee, Outcome, Resumed, Reversal, Seen, StepE
 pub use run::{Event, Recorded, Request, RunState, Summary};
 pub use secret::{Masker, MemorySecrets, Secret, SecretError, SecretRef, SecretSource, SecretSources};
 pub use sink::{EventSink, MemorySink, TracingSink};
-pub use store::{Store, StoreError};
+pub use store::{MemoryStore, Store, StoreError};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use workflow::{
     Compensate, InvalidWorkflow, Join, Node, NodeSpec, OnFailure, OnUnknown, Problem, Retry, Workflow, WorkflowSpec,
