@@ -110,6 +110,9 @@ impl RunHandle {
                 () = self.inner.closing.cancelled() => {
                     return Err(WaitError::Closing { run: self.id.clone() });
                 }
+                () = self.inner.kill.cancelled() => {
+                    return Err(WaitError::Closing { run: self.id.clone() });
+                }
                 // A run that is driven by another process tells nobody here: look again now and then.
                 () = clock.sleep_until(again), if !self.inner.is_active(&self.id) => {
                     self.inner.hub.tell(&self.id, Known::Idle);

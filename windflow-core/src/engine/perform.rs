@@ -67,12 +67,10 @@ pub(super) fn task(
     Some(Task { job, cx: Some(cx), grace: inner.grace })
 }
 
-fn compensation(
-    run: &Run,
-    node: NodeIndex,
-    attempt: u32,
-    action: &dyn Fn(&ActionName) -> Result<Arc<dyn Action>, StepError>,
-) -> Job {
+/// Finds an action by its name.
+type Lookup<'a> = dyn Fn(&ActionName) -> Result<Arc<dyn Action>, StepError> + 'a;
+
+fn compensation(run: &Run, node: NodeIndex, attempt: u32, action: &Lookup<'_>) -> Job {
     let spec = run.workflow().node(node);
     let job = match spec.compensate.as_deref() {
         Some(Compensate::Action { uses, .. }) => {
