@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::hash::ContentHash;
 use crate::id::{Epoch, Namespace, NodeIndex, Principal, RunId, Seq, SignalName, WorkflowName};
 use crate::run::{self, Event, Request, RunState, Summary};
-use crate::store::{Batch, Blob, Claim, Created, Fault, Lease, NewRun, RunQuery, Store, Submission, WorkerId};
 use crate::store::StoreError;
+use crate::store::{Batch, Blob, Claim, Created, Fault, Lease, NewRun, RunQuery, Store, Submission, WorkerId};
 use crate::time::Timestamp;
 
 /// A promise that was not kept.
@@ -245,7 +245,11 @@ pub async fn appends_at_the_head(store: Arc<dyn Store>) -> Verdict {
     store.append(first.clone()).await?;
     tally.same(&store.summary(&run).await?, &Some(first.summary.clone()), "the row follows")?;
     let second = batch(&lease, &first.summary, 3, vec![started(3)]);
-    tally.fails(store.append(batch(&lease, &summary, 9, vec![started(9)])).await, Fault::Conflict, "behind the head")?;
+    tally.fails(
+        store.append(batch(&lease, &summary, 9, vec![started(9)])).await,
+        Fault::Conflict,
+        "behind the head",
+    )?;
     let ahead = Summary { seq: Seq(17), ..summary.clone() };
     tally.fails(store.append(batch(&lease, &ahead, 9, vec![started(9)])).await, Fault::Conflict, "past the head")?;
     tally.same(&store.summary(&run).await?, &Some(first.summary.clone()), "a refused append changes nothing")?;
