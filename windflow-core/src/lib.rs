@@ -2,6 +2,8 @@
 
 pub mod action;
 pub mod engine;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod evaluator;
 pub mod hash;
 pub mod id;
