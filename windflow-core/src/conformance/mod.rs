@@ -1,0 +1,3 @@
+//! Suites that an implementation of a plug-in trait runs to prove itself. Unstable; behind the feature `conformance`.
+
+pub mod target;

@@ -1,0 +1,4 @@
+//! What windflow-core promises, from outside.
+
+#[cfg(feature = "conformance")]
+mod target;
