@@ -1,0 +1,6 @@
+//! Black-box tests of the crate.
+
+#[cfg(feature = "documents")]
+mod documents;
+#[cfg(feature = "expressions")]
+mod expressions;
