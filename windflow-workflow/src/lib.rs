@@ -5,3 +5,12 @@ pub mod sqlite;
 
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
+//! Workflows and stacks as people write them: YAML documents, expressions, and what they need to run.
+
+#[cfg(feature = "documents")]
+pub mod document;
+pub mod environment;
+#[cfg(feature = "expressions")]
+pub mod expression;
+
+pub use environment::Environment;
