@@ -1,7 +1,7 @@
 //! YAML events into a tree, behind a guard: the bounds are checked event by event, before anything grows.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
@@ -196,10 +196,14 @@ impl Reader<'_> {
     fn path(&self) -> String {
         let mut out = String::new();
         for frame in &self.open {
+            if out.len() > 120 {
+                out.push('…');
+                break;
+            }
             match &frame.inside {
                 Inside::List(items) => out.push_str(&format!("[{}]", items.len())),
                 Inside::Map { key: Some((key, ..)), .. } => {
-                    if !out.is_empty() {
+                    if !out.is_empty() && !key.is_empty() {
                         out.push('.');
                     }
                     out.extend(key.chars().take(80));
@@ -306,16 +310,29 @@ impl Reader<'_> {
     }
 
     /// The entries of a map: unique, with what `<<` brings in behind what is written out.
-    fn merged(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+    fn merged(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
-        for entry in &entries {
-            if let Some(earlier) = first.insert(&entry.key, entry.key_span) {
+        let mut twice = BTreeSet::new();
+        for (place, entry) in entries.iter().enumerate() {
+            if let Some(earlier) = first.get(&*entry.key) {
+                twice.insert(place);
                 let message = format!("'{}' is there twice, first on line {}", entry.key, earlier.start.line);
                 let path = join(&self.path(), &entry.key);
                 self.problems.error(entry.key_span, &path, message);
+            } else {
+                first.insert(&entry.key, entry.key_span);
             }
         }
-        if !first.contains_key("<<") {
+        let merges = first.contains_key("<<");
+        if !twice.is_empty() {
+            // The first one stands for both, so that nobody complains about the second again.
+            let mut place = 0;
+            entries.retain(|_| {
+                place += 1;
+                !twice.contains(&(place - 1))
+            });
+        }
+        if !merges {
             return entries;
         }
         let mut kept = Vec::with_capacity(entries.len());
@@ -344,7 +361,7 @@ impl Reader<'_> {
                 }
             }
         }
-        let mut names: std::collections::BTreeSet<Box<str>> = kept.iter().map(|entry| entry.key.clone()).collect();
+        let mut names: BTreeSet<Box<str>> = kept.iter().map(|entry| entry.key.clone()).collect();
         kept.extend(brought.into_iter().filter(|entry| names.insert(entry.key.clone())));
         kept
     }

@@ -123,11 +123,10 @@ impl Ledger {
             // What was given is constant and was measured once.
             Some((_, size)) if level == 0 || !own => *size,
             _ => {
-                let place = if index > 0 { scope.len().checked_sub(index) } else { None };
-                let found = match place {
-                    Some(place) => scope.iter_raw().nth(place),
-                    None => scope.iter_raw().filter(|(known, ..)| *known == name).last(),
-                };
+                // The variables come newest first, as `index` counts them; a shadowed one has the same name.
+                let at = index.checked_sub(1).and_then(|at| scope.iter_raw().nth(at));
+                let found = at.filter(|(known, ..)| *known == name);
+                let found = found.or_else(|| scope.iter_raw().find(|(known, ..)| *known == name));
                 match found {
                     Some((.., value)) => measure(value, &self.limits).map_err(stop)?,
                     None => Size::default(),

@@ -54,7 +54,10 @@ fn environment() -> Environment {
     Environment::new("/srv/shop")
         .with_variables([("TAG", "1.28"), ("EMPTY", ""), ("TOKEN", "secret://env/TOKEN")])
         .with_files(MemoryFiles::from([
-            ("/srv/shop/deploy/web.yaml", "services:\n  web:\n    image: web:${TAG}\n    environment:\n      GREETING: ${{ inputs.greeting }}\n"),
+            (
+                "/srv/shop/deploy/web.yaml",
+                "services:\n  web:\n    image: web:${TAG}\n    environment:\n      GREETING: ${{ inputs.greeting }}\n",
+            ),
             ("/srv/shop/deploy/broken.yaml", "services:\n  web:\n    imag: web\n"),
             ("/srv/shop/deploy/flow.yaml", FLOW),
             ("/srv/shop/deploy/lost.yaml", LOST),
