@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::diagnostic::{Diagnostics, Problems};
 use super::limits::Limits;
+use super::meter::{Meter, Metered};
 use super::scalar::Scalar;
 use super::source::{Position, Source, Span};
 use super::tree::{Entry, Kind, Node};
@@ -78,8 +79,10 @@ pub(crate) fn check_text<'a>(file: &str, bytes: &'a [u8], limits: &Limits) -> Re
 /// Reads a text that was checked. `None` when it had to stop; otherwise what could be read, problems or not.
 pub(crate) fn read_source(problems: &mut Problems, limits: &Limits) -> (Option<Node>, Work) {
     let source = problems.source.clone();
+    let meter = Meter::new(limits.max_flow);
     let mut reader = Reader {
-        parser: Parser::new_from_str(source.text()),
+        parser: Parser::new(Metered::new(source.text(), meter.clone())),
+        meter,
         source: &source,
         limits,
         problems,
@@ -97,7 +100,8 @@ pub(crate) fn read_source(problems: &mut Problems, limits: &Limits) -> (Option<N
 }
 
 struct Reader<'a> {
-    parser: Parser<'a, StrInput<'a>>,
+    parser: Parser<'a, Metered<'a>>,
+    meter: Meter,
     source: &'a Source,
     limits: &'a Limits,
     problems: &'a mut Problems,
@@ -124,7 +128,15 @@ impl Reader<'_> {
     /// `None` when reading had to stop; the reason is among the problems.
     fn run(&mut self) -> Option<()> {
         let mut documents = 0;
+        let mut last = Position::START;
         while let Some(event) = self.parser.next_event() {
+            if self.meter.is_spent() {
+                let message =
+                    format_args!("what follows runs on for more than {} characters in one piece", self.limits.max_flow);
+                let hint = "write long lists and maps line by line, and long texts as blocks, after '|'";
+                return self.stop(last, message, Some(hint));
+            }
+            self.meter.reset();
             let (event, span) = match event {
                 Ok((event, span)) => (event, self.span(span)),
                 Err(error) => {
@@ -132,6 +144,7 @@ impl Reader<'_> {
                     return self.stop(at, format_args!("is not valid YAML: {}", error.info()), None);
                 }
             };
+            last = span.end;
             self.work.events += 1;
             if self.work.events > self.limits.max_events {
                 let message = format_args!("holds more than {} pieces of YAML", self.limits.max_events);

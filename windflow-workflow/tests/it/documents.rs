@@ -149,3 +149,75 @@ fn good_files_become_what_stands_beside_them() {
         assert_eq!(fs::read_to_string(&beside).unwrap_or_default(), found, "{name}");
     }
 }
+
+#[derive(Debug)]
+struct Picky;
+
+#[async_trait::async_trait]
+impl windflow_core::Action for Picky {
+    fn guarantee(&self) -> windflow_core::Guarantee {
+        windflow_core::Guarantee::AtLeastOnce
+    }
+    fn reversal(&self) -> windflow_core::Reversal {
+        windflow_core::Reversal::None
+    }
+    fn check(&self, with: &serde_json::Value) -> Vec<(String, String)> {
+        match with["list"][1].as_str() {
+            Some("bad") => vec![("/list/1".to_owned(), "is bad".to_owned())],
+            _ => Vec::new(),
+        }
+    }
+    async fn perform(
+        &self,
+        _: &windflow_core::StepContext,
+        _: serde_json::Value,
+    ) -> Result<windflow_core::Outcome, windflow_core::StepError> {
+        Ok(windflow_core::Outcome::Done(serde_json::Value::Null))
+    }
+    async fn observe(
+        &self,
+        _: &windflow_core::StepContext,
+        _: &serde_json::Value,
+    ) -> Result<windflow_core::Seen, windflow_core::StepError> {
+        Ok(windflow_core::Seen::CannotTell)
+    }
+    async fn compensate(
+        &self,
+        _: &windflow_core::StepContext,
+        _: &serde_json::Value,
+        _: Option<&serde_json::Value>,
+    ) -> Result<windflow_core::Undone, windflow_core::StepError> {
+        Ok(windflow_core::Undone::NothingToUndo)
+    }
+}
+
+#[test]
+fn findings_about_actions_are_located_in_the_file() {
+    let text = "\
+name: demo
+nodes:
+  a:
+    uses: picky
+    with:
+      list: [good, bad]
+  b: { uses: piky, compensate: { uses: nothing-known } }
+";
+    let document = WorkflowDocument::parse("demo.yaml", text, &Limits::operator()).unwrap();
+    let name = windflow_core::ActionName::new("picky").unwrap();
+    let actions = windflow_core::Registry::new().with(name, std::sync::Arc::new(Picky));
+    let found = document.findings(&document.workflow().lint(&actions));
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "demo.yaml:3:3: warning: nodes.a.compensate: is not undoable: 'picky' cannot take its work back (name an action in 'compensate', or write 'compensate: nothing' if it may stay)",
+            "demo.yaml:6:20: nodes.a.with.list[1]: is bad",
+            "demo.yaml:7:8: nodes.b.uses: there is no action 'piky' (did you mean 'picky'?)",
+            "demo.yaml:7:34: nodes.b.compensate.uses: there is no action 'nothing-known'",
+        ]
+    );
+    assert!(found.has_errors());
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!(json[0]["severity"], "warning");
+    assert_eq!(json[1]["line"], 6);
+}

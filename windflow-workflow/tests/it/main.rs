@@ -4,3 +4,7 @@
 mod documents;
 #[cfg(feature = "expressions")]
 mod expressions;
+#[cfg(feature = "documents")]
+mod guard;
+#[cfg(feature = "documents")]
+mod hostile;
