@@ -5,7 +5,7 @@ fn numbered(count: usize, line: impl Fn(usize) -> String) -> String {
 }
 
 pub(crate) fn bomb(levels: usize) -> String {
-    let letter = |level: usize| char::from(b'a' + u8::try_from(level).unwrap());
+    let letter = |level: usize| char::from(b"abcdefghijklmnopqrstuvwxyz"[level]);
     let levels = numbered(levels, |level| {
         let aliases = vec![format!("*{}", letter(level)); 10].join(", ");
         format!("{0}: &{0} [{aliases}]\n", letter(level + 1))
