@@ -55,6 +55,17 @@ fn what_is_missing_is_told_with_what_may_have_been_meant() {
     assert_eq!(told("input.image"), "there is no variable 'input' (did you mean 'inputs'?)");
 }
 
+#[test]
+fn large_outputs_may_be_read_in_part_and_single_characters_are_texts() {
+    let scope = json!({"nodes": {"a": {"output": {"stdout": "x".repeat(200_000), "code": 0, "tag": "b"}}}});
+    let run = |script| Sandbox::untrusted().run(script, &scope);
+    assert_eq!(run("nodes.a.output.code"), Ok(json!(0)));
+    assert_eq!(run("nodes.a.output.tag == 'b'"), Ok(json!(true)));
+    assert!(run("nodes.a.output.stdout").unwrap_err().reason.contains("longer than 65536 bytes"));
+    let scope = json!({"nodes": vec!["x".repeat(100_000); 40]});
+    assert!(Sandbox::untrusted().run("1", &scope).unwrap_err().reason.contains("'nodes' is too large"));
+}
+
 #[tokio::test]
 async fn templates_are_filled_and_their_results_bounded_together() {
     let mut scope = Scope::new(None, json!({"n": 1000, "list": [1, 2]}));
