@@ -72,6 +72,7 @@ nodes:
   web:
     uses: deploy
     with: { target: local, stack: web.yaml }
+    compensate: { uses: deploy, with: { stack: web.yaml } }
 ";
 
 const LOST: &str = "\
@@ -95,6 +96,8 @@ fn the_stack_a_node_names_is_pinned_to_the_workflow() {
             "image": "web:1.28", "environment": {"GREETING": {"plain": "${{ inputs.greeting }}"}},
         }}}})
     );
+    let undo = serde_json::to_value(&document.spec().nodes[0].compensate).unwrap();
+    assert_eq!(undo["action"]["with"]["stack"], document.spec().nodes[0].with["stack"]);
     assert!(document.workflow().is_templated(document.workflow().find("web").unwrap()));
     let other = load(&environment().with_variable("TAG", "2"));
     assert_ne!(document.workflow().hash(), other.workflow().hash());

@@ -167,8 +167,16 @@ fn patient() -> Sandbox {
 
 #[test]
 fn nothing_hostile_gets_out_or_gets_large() {
-    let sandbox = patient();
     assert!(HOSTILE.len() >= 40);
+    hold_within(&patient(), 8 << 20);
+    // The wide bounds let every script run longer than a test of every day may.
+    if std::env::var_os("WINDFLOW_DEEP").is_some() {
+        hold_within(&Sandbox::operator(), 64 << 20);
+    }
+}
+
+#[expect(clippy::panic, clippy::print_stdout, reason = "the body of a test")]
+fn hold_within(sandbox: &Sandbox, most: u64) {
     let mut worst = 0;
     for script in HOSTILE {
         let mut answer = None;
@@ -177,8 +185,8 @@ fn nothing_hostile_gets_out_or_gets_large() {
         let Some(Err(error)) = answer else { panic!("{shown} is answered: {answer:?}") };
         assert!(!error.reason.is_empty(), "{shown}");
         assert!(error.reason.len() < 2_000, "{shown}: {}", error.reason.len());
+        assert!(spent < most, "{shown} held {} KiB", spent >> 10);
         worst = worst.max(spent);
-        assert!(spent < 24 * 1024 * 1024, "{shown} held {} MiB", spent >> 20);
     }
     println!("{} hostile scripts, the largest held {} KiB", HOSTILE.len(), worst >> 10);
 }

@@ -163,8 +163,13 @@ fn yaml_like() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
 }
 
+/// More with `WINDFLOW_DEEP` set.
+fn cases() -> u32 {
+    if std::env::var_os("WINDFLOW_DEEP").is_some() { 200_000 } else { 1_000 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_text_never_panics_and_places_exist(text in "\\PC{0,80}") {
