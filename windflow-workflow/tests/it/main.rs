@@ -6,3 +6,7 @@ mod documents;
 mod expressions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "documents")]
+mod guard;
+#[cfg(feature = "documents")]
+mod hostile;
