@@ -1,6 +1,7 @@
 //! A durable workflow engine with compensation, and the contracts its steps, stores and deployment targets meet.
 
 pub mod action;
+pub mod engine;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod evaluator;
@@ -16,6 +17,7 @@ pub mod time;
 pub mod workflow;
 
 pub use action::{Action, FunctionAction, Registry, Services, StepContext, action_fn};
+pub use engine::{Drive, Engine, EngineBuilder, Report, RunHandle, StartError, StartOptions, SubmitError, WaitError};
 pub use evaluator::{EvaluateError, Evaluator, PathEvaluator, Scope};
 pub use hash::ContentHash;
 pub use id::{

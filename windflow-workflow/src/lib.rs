@@ -11,3 +11,12 @@ pub use actions::{ActionOptions, ScriptEngine, ShellPolicy, builtin_actions};
 pub use secrets::{EnvSecrets, FileSecrets};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
+//! Workflows and stacks as people write them: YAML documents, expressions, and what they need to run.
+
+#[cfg(feature = "documents")]
+pub mod document;
+pub mod environment;
+#[cfg(feature = "expressions")]
+pub mod expression;
+
+pub use environment::Environment;

@@ -35,6 +35,9 @@ pub enum Event {
         /// The new holder's epoch.
         epoch: Epoch,
     },
+    /// Its holder let go of it in good order. Each attempt that was still open has ended, nobody knows how, and it is
+    /// no fault of the step's.
+    Released,
     /// An expression was evaluated; the value is used by every attempt and every replay.
     Evaluated {
         /// Which expression.
@@ -114,15 +117,6 @@ pub enum Event {
         seen: Seen,
         /// What follows.
         then: After,
-    },
-    /// The action could not look.
-    ObservationFailed {
-        /// Which node.
-        node: NodeIndex,
-        /// Why.
-        error: Box<StepError>,
-        /// When it looks again.
-        retry_at: Timestamp,
     },
     /// A signal came in.
     Signalled {
@@ -259,6 +253,7 @@ impl Event {
         match self {
             Self::Created(_) => "created",
             Self::Claimed { .. } => "claimed",
+            Self::Released => "released",
             Self::Evaluated { .. } => "evaluated",
             Self::EvaluationFailed { .. } => "evaluation_failed",
             Self::Skipped { .. } => "skipped",
@@ -270,7 +265,6 @@ impl Event {
             Self::Failed { .. } => "failed",
             Self::Interrupted { .. } => "interrupted",
             Self::Observed { .. } => "observed",
-            Self::ObservationFailed { .. } => "observation_failed",
             Self::Signalled { .. } => "signalled",
             Self::Paused { .. } => "paused",
             Self::Quarantined { .. } => "quarantined",
@@ -301,7 +295,6 @@ impl Event {
             | Self::Failed { node, .. }
             | Self::Interrupted { node, .. }
             | Self::Observed { node, .. }
-            | Self::ObservationFailed { node, .. }
             | Self::Quarantined { node }
             | Self::UndoStarted { node, .. }
             | Self::Undone { node, .. }

@@ -15,6 +15,8 @@ pub enum Input {
         /// Its epoch.
         epoch: Epoch,
     },
+    /// Its holder lets go of it in good order.
+    Released,
     /// Look at the time; harmless when nothing is due.
     Woke,
     /// An expression was evaluated.

@@ -13,14 +13,25 @@
 //!             └─ nobody can tell ──► Stuck
 //! ```
 
+mod advance;
+mod apply;
 mod command;
 mod event;
 mod input;
+mod request;
+mod settle;
 mod state;
+mod step;
 mod summary;
+#[cfg(test)]
+mod tests;
+mod value;
 
+pub use advance::Start;
 pub use command::{Command, Subject};
 pub use event::{After, Cause, Created, Event, Leftover, Recorded, Resolution};
 pub use input::{Input, Refused, Request};
 pub use state::{CorruptJournal, RunState};
+pub use step::{StepState, StepView};
 pub use summary::Summary;
+pub use value::Run;

@@ -1,0 +1,198 @@
+//! Finds runs that want to be driven, and keeps the leases of those that are.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::builder::{Drive, Inner};
+use super::driver::{Driver, record};
+use super::error::WaitError;
+use super::hub::Known;
+use super::load::load;
+use super::mailbox::{Mailbox, Message};
+use crate::id::{RunId, Seq};
+use crate::run::{Event, Run};
+use crate::sink::Emitted;
+use crate::store::{Claim, Lease, StoreError};
+use crate::time::Timestamp;
+
+/// How many due runs are looked at in one go.
+const PAGE: u32 = 200;
+/// How long a run that cannot be loaded is left alone.
+const ASIDE: Duration = Duration::from_secs(60);
+/// The longest time between two looks, whatever the hints say: hints may be lost.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl Inner {
+    pub(super) fn is_active(&self, run: &RunId) -> bool {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(run)
+    }
+
+    pub(super) fn known(&self, run: &RunId) -> Known {
+        if self.is_active(run) { Known::Active } else { Known::Idle }
+    }
+
+    /// Tells the driver of a run that its inbox has something, if it is driven here.
+    pub(super) fn poke(&self, run: &RunId) {
+        let mailbox = self.active.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
+        match mailbox {
+            Some(mailbox) => mailbox.push(Message::Inbox),
+            None => self.look.notify_one(),
+        }
+    }
+
+    /// Tells the sinks how a run began.
+    pub(super) fn emit_first(&self, run: &Run, at: Timestamp, events: &[Event]) {
+        if !self.sinks.is_empty() {
+            let recorded = record(Seq(0), at, run.epoch(), events);
+            let emitted = Emitted { run: run.id(), workflow: run.workflow(), events: &recorded };
+            self.sinks.iter().for_each(|sink| sink.emit(&emitted));
+        }
+    }
+
+    /// Gives a run to a driver of its own.
+    pub(super) fn spawn(self: &Arc<Self>, lease: Lease, run: Run, claimed: bool) {
+        let (mailbox, id) = (Arc::new(Mailbox::default()), run.id().clone());
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&mailbox));
+        self.hub.tell(&id, Known::Active);
+        let driver = Driver::new(Arc::clone(self), lease, run, mailbox);
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            driver.drive(claimed).await;
+            inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            inner.hub.rest(&id);
+            // What came in while it was being given back must not wait for the next hint.
+            inner.look.notify_one();
+        });
+    }
+
+    /// Claims a run and drives it. `Ok(false)` when somebody else holds it.
+    pub(super) async fn take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
+        let claim = self.store.claim(id, &self.worker, self.now(), self.lease_until()).await?;
+        let Claim::Taken(lease) = claim else { return Ok(false) };
+        match load(&*self.store, id).await {
+            Ok(run) => {
+                self.spawn(lease, run, true);
+                Ok(true)
+            }
+            Err(error) => {
+                self.store.release(&lease).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks for runs to drive until the engine closes.
+    pub(super) async fn intake(self: Arc<Self>) {
+        let mut renew_at = self.now().after(self.lease / 3);
+        loop {
+            let now = self.now();
+            if now >= renew_at {
+                self.renew().await;
+                renew_at = now.after(self.lease / 3);
+            }
+            let next = match self.look(now).await {
+                Ok(next) => next,
+                Err(error) => {
+                    tracing::warn!(%error, "the store cannot be looked through");
+                    now.after(Duration::from_secs(1))
+                }
+            };
+            self.hub.wake_all();
+            let next = next.min(renew_at);
+            tokio::select! {
+                biased;
+                () = self.kill.cancelled() => return,
+                () = self.closing.cancelled() => return,
+                () = self.look.notified() => {}
+                () = self.store.news(&self.namespace) => self.poke_all(),
+                () = self.services.clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    async fn renew(&self) {
+        if self.active.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.renew(&self.worker, self.lease_until()).await {
+            tracing::warn!(%error, "the leases could not be renewed");
+        }
+    }
+
+    fn poke_all(&self) {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        active.values().for_each(|mailbox| mailbox.push(Message::Inbox));
+    }
+
+    /// Takes what is due and answers when to look again.
+    async fn look(self: &Arc<Self>, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let free = self.max_active.saturating_sub(self.active.lock().unwrap_or_else(PoisonError::into_inner).len());
+        let due = match self.drive {
+            Drive::All if free == 0 => Vec::new(),
+            Drive::All => {
+                let page = u32::try_from(free).unwrap_or(PAGE).min(PAGE);
+                self.store.due(&self.namespace, now, page).await?
+            }
+            Drive::Own => self.own_due(now).await?,
+        };
+        let mut taken = 0;
+        for run in due {
+            if self.is_active(&run) || self.is_set_aside(&run, now) || self.closing.is_cancelled() {
+                continue;
+            }
+            match self.take(&run).await {
+                Ok(true) => taken += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%run, %error, "the run cannot be driven, and is left alone for a minute");
+                    let mut aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+                    aside.insert(run, now.after(ASIDE));
+                }
+            }
+        }
+        if taken == PAGE as usize {
+            return Ok(now);
+        }
+        let wake = match self.drive {
+            Drive::All => self.store.next_wake(&self.namespace).await?,
+            Drive::Own => self.own_wake().await?,
+        };
+        // A run that is due and could not be taken must not make this loop spin.
+        let soonest = now.after(Duration::from_millis(100));
+        Ok(wake.map_or(now.after(LOOK), |at| at.max(soonest)).min(now.after(LOOK)))
+    }
+
+    fn is_set_aside(&self, run: &RunId, now: Timestamp) -> bool {
+        let mut aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        aside.retain(|_, until| *until > now);
+        aside.contains_key(run)
+    }
+
+    fn own_idle(&self) -> Vec<RunId> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.into_iter().filter(|run| !self.is_active(run)).collect()
+    }
+
+    async fn own_due(&self, now: Timestamp) -> Result<Vec<RunId>, StoreError> {
+        let mut due = Vec::new();
+        for run in self.own_idle() {
+            let Some(summary) = self.store.summary(&run).await? else { continue };
+            let asked = !self.store.inbox(&run).await?.is_empty();
+            if asked || summary.wake_at.is_some_and(|at| at <= now) {
+                due.push(run);
+            } else if summary.state.is_final() {
+                self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+            }
+        }
+        Ok(due)
+    }
+
+    async fn own_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut wake = None;
+        for run in self.own_idle() {
+            let at = self.store.summary(&run).await?.and_then(|summary| summary.wake_at);
+            wake = [wake, at].into_iter().flatten().min();
+        }
+        Ok(wake)
+    }
+}

@@ -1,0 +1,22 @@
+//! A run from the store.
+
+use super::error::WaitError;
+use crate::id::{RunId, Seq};
+use crate::run::{Event, Run};
+use crate::store::Store;
+use crate::workflow::Workflow;
+
+/// Reads a run's journal and its pinned workflow, and folds them.
+pub(super) async fn load(store: &dyn Store, id: &RunId) -> Result<Run, WaitError> {
+    let unreadable = |why: String| WaitError::Unreadable { run: id.clone(), why };
+    let journal = store.journal(id, Seq(0)).await?;
+    let hash = match journal.first().map(|first| &first.event) {
+        Some(Event::Created(created)) => created.workflow,
+        Some(other) => return Err(unreadable(format!("its journal begins with {}", other.kind()))),
+        None => return Err(WaitError::NotFound { run: id.clone() }),
+    };
+    let bytes = store.blob(hash).await?;
+    let bytes = bytes.ok_or_else(|| unreadable(format!("its workflow {hash} is not in the store")))?;
+    let plan = Workflow::from_bytes(&bytes).map_err(unreadable)?;
+    Run::replay(plan, journal).map_err(|error| unreadable(error.to_string()))
+}

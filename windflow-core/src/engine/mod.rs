@@ -1,0 +1,20 @@
+//! Drives runs: takes in news, makes decisions durable, and does what is owed.
+
+mod builder;
+mod chunk;
+mod driver;
+mod error;
+mod facade;
+mod handle;
+mod hub;
+mod intake;
+mod load;
+mod mailbox;
+mod perform;
+mod reporter;
+mod task;
+
+pub use builder::{Drive, EngineBuilder};
+pub use error::{StartError, SubmitError, WaitError};
+pub use facade::{Engine, StartOptions, Submitted};
+pub use handle::{Report, RunHandle};

@@ -1,0 +1,215 @@
+//! A command as a future that ends in news for the run.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde_json::Value;
+
+use crate::action::{Action, StepContext};
+use crate::evaluator::{Evaluator, Scope};
+use crate::id::NodeIndex;
+use crate::outcome::{ErrorClass, Outcome, Seen, StepError, Undone};
+use crate::run::{Input, Subject};
+
+/// The largest value a step may hand on; larger things belong into a file or a registry, and a reference here.
+pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// What is to be done for one node.
+#[derive(Debug)]
+pub(super) enum Job {
+    Execute {
+        node: NodeIndex,
+        attempt: u32,
+        action: Arc<dyn Action>,
+        input: Value,
+    },
+    Observe {
+        node: NodeIndex,
+        attempt: u32,
+        action: Arc<dyn Action>,
+        input: Value,
+    },
+    Compensate {
+        node: NodeIndex,
+        attempt: u32,
+        action: Arc<dyn Action>,
+        input: Value,
+        output: Option<Value>,
+    },
+    /// A compensation by another action.
+    Counteract {
+        node: NodeIndex,
+        attempt: u32,
+        action: Arc<dyn Action>,
+        input: Value,
+    },
+    Evaluate {
+        subject: Subject,
+        template: Value,
+        scope: Scope,
+        evaluator: Arc<dyn Evaluator>,
+    },
+    /// The node's action is not registered here.
+    Missing {
+        input: Input,
+    },
+}
+
+/// A job with its context.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) job: Job,
+    /// Absent for evaluations, which touch nothing.
+    pub(super) cx: Option<StepContext>,
+    pub(super) grace: Duration,
+}
+
+impl Task {
+    /// Does the job. Never panics, whatever the action does.
+    pub(super) async fn run(self) -> Input {
+        let Self { job, cx, grace } = self;
+        let cx = match (job, cx) {
+            (Job::Missing { input }, _) => return input,
+            (Job::Evaluate { subject, template, scope, evaluator }, _) => {
+                let work = evaluator.evaluate(&template, &scope);
+                let result = match AssertUnwindSafe(work).catch_unwind().await {
+                    Ok(result) => result.map_err(|error| StepError::terminal("expression", error)),
+                    Err(_) => Err(StepError::terminal("panic", "the evaluator panicked")),
+                };
+                return Input::Evaluated { subject, result: result.and_then(bounded) };
+            }
+            (job, Some(cx)) => (job, cx),
+            (job, None) => return lost(job),
+        };
+        perform(cx.0, &cx.1, grace).await
+    }
+}
+
+async fn perform(job: Job, cx: &StepContext, grace: Duration) -> Input {
+    let masker = &cx.scope.services.masker;
+    let mask = |error: StepError| StepError {
+        message: masker.mask(&error.message),
+        hint: error.hint.as_deref().map(|hint| masker.mask(hint)),
+        ..error
+    };
+    match job {
+        Job::Execute { node, attempt, action, input } => {
+            let result = limited(cx, grace, action.perform(cx, input)).await.map_err(mask);
+            let result = result.and_then(|outcome| match outcome {
+                Outcome::Done(output) => bounded(masker.mask_value(output)).map(Outcome::Done),
+                parked => Ok(parked),
+            });
+            Input::Ended { node, attempt, result }
+        }
+        Job::Observe { node, attempt, action, input } => {
+            let guarantee = action.guarantee(&input);
+            let result = observe(cx, grace, &*action, &input).await.map_err(mask);
+            let result = result.and_then(|seen| match seen {
+                Seen::Happened(output) => bounded(masker.mask_value(output)).map(Seen::Happened),
+                other => Ok(other),
+            });
+            Input::Observed { node, attempt, result, guarantee }
+        }
+        Job::Compensate { node, attempt, action, input, output } => {
+            let result = limited(cx, grace, action.compensate(cx, &input, output.as_ref())).await.map_err(mask);
+            Input::Compensated { node, attempt, result }
+        }
+        Job::Counteract { node, attempt, action, input } => {
+            let result = limited(cx, grace, action.perform(cx, input)).await.map_err(mask);
+            let result = result.and_then(|outcome| match outcome {
+                Outcome::Done(_) => Ok(Undone::Reversed),
+                Outcome::Parked(_) => {
+                    Err(StepError::terminal("compensate.parked", "a compensating action cannot wait for anything"))
+                }
+            });
+            Input::Compensated { node, attempt, result }
+        }
+        Job::Evaluate { subject, .. } => Input::Evaluated { subject, result: Err(no_context()) },
+        Job::Missing { input } => input,
+    }
+}
+
+/// Looks whether an attempt has happened; an action that cannot look now is asked a few times more.
+async fn observe(cx: &StepContext, grace: Duration, action: &dyn Action, input: &Value) -> Result<Seen, StepError> {
+    let mut delay = Duration::from_millis(200);
+    for _ in 0..4 {
+        match limited(cx, grace, action.observe(cx, input)).await {
+            Err(error) if error.class != ErrorClass::Terminal && !cx.is_cancelled() => {
+                cx.sleep_until(cx.now().after(delay)).await;
+                delay *= 3;
+            }
+            result => return result,
+        }
+    }
+    limited(cx, grace, action.observe(cx, input)).await
+}
+
+/// Runs an action's future until its deadline and, once it has been asked to stop, for the grace period.
+async fn limited<T>(
+    cx: &StepContext,
+    grace: Duration,
+    work: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    let panicked = |result: Result<Result<T, StepError>, _>| {
+        result.unwrap_or_else(|payload: Box<dyn std::any::Any + Send>| {
+            let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(StepError::unknown("panic", format_args!("the action panicked: {text}")))
+        })
+    };
+    let Some(deadline) = cx.deadline else { return panicked(work.await) };
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        result = &mut work => return panicked(result),
+        () = cx.sleep_until(deadline) => cx.cancel.cancel(),
+    }
+    let timeout = || StepError::unknown("timeout", "the attempt did not end in time");
+    tokio::select! {
+        biased;
+        // What was done in spite of the deadline counts; what failed because of it is a timeout.
+        result = &mut work => panicked(result).map_err(|_| timeout()),
+        () = cx.sleep_until(deadline.after(grace)) => Err(timeout()),
+    }
+}
+
+fn no_context() -> StepError {
+    StepError::terminal("engine", "the step was started without a context")
+}
+
+fn lost(job: Job) -> Input {
+    let result = Err(no_context());
+    match job {
+        Job::Execute { node, attempt, .. } => Input::Ended { node, attempt, result: Err(no_context()) },
+        Job::Observe { node, attempt, action, input } => {
+            Input::Observed { node, attempt, result: Err(no_context()), guarantee: action.guarantee(&input) }
+        }
+        Job::Compensate { node, attempt, .. } | Job::Counteract { node, attempt, .. } => {
+            Input::Compensated { node, attempt, result }
+        }
+        Job::Evaluate { subject, .. } => Input::Evaluated { subject, result: Err(no_context()) },
+        Job::Missing { input } => input,
+    }
+}
+
+/// Refuses a value that is too large to be journaled.
+fn bounded(value: Value) -> Result<Value, StepError> {
+    if size(&value) <= MAX_PAYLOAD {
+        return Ok(value);
+    }
+    Err(StepError::terminal("output.size", format_args!("the value is larger than {MAX_PAYLOAD} bytes"))
+        .with_hint("keep it in a file or a registry, and hand on where it is"))
+}
+
+/// About how many bytes a value takes when written.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
+        Value::Object(map) => map.iter().map(|(key, item)| key.len() + size(item) + 4).sum::<usize>() + 2,
+        _ => 8,
+    }
+}

@@ -1,0 +1,625 @@
+//! The only writer: folds one event into a run.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::event::{After, Cause, Created, Event, Recorded, Resolution};
+use super::state::CorruptJournal;
+use super::step::{Step, StepState};
+use super::value::{Phase, Run, Touched};
+use super::{RunState, Subject};
+use crate::id::{Epoch, NodeIndex, Seq};
+use crate::outcome::{Resumed, Seen, StepError, Until};
+use crate::time::Timestamp;
+use crate::workflow::{Compensate, Join, Workflow, has_expression};
+
+impl Run {
+    /// The run that a first event makes.
+    pub(super) fn create(created: &Created, at: Timestamp, plan: Arc<Workflow>) -> Result<Self, CorruptJournal> {
+        let corrupt = |why: String| CorruptJournal { seq: Seq(1), why };
+        if created.version != Event::VERSION {
+            let (theirs, ours) = (created.version, Event::VERSION);
+            return Err(corrupt(format!("it is written in version {theirs}; this build reads version {ours} only")));
+        }
+        if created.workflow != plan.hash() {
+            return Err(corrupt(format!("it pins workflow {}, not {}", created.workflow, plan.hash())));
+        }
+        let steps: Vec<Step> = plan.indices().map(|node| Step::new(plan.needs(node).len())).collect();
+        let mut counts = [0; StepState::COUNT];
+        counts[StepState::Blocked as usize] = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        let mut run = Self {
+            id: created.run.clone(),
+            namespace: created.namespace.clone(),
+            input: Arc::new(created.input.clone()),
+            seed: created.seed,
+            created_at: at,
+            updated_at: at,
+            seq: Seq(1),
+            epoch: created.epoch,
+            phase: Phase::Forward,
+            cause: None,
+            paused: false,
+            stuck: false,
+            steps,
+            counts,
+            ready: VecDeque::new(),
+            skippable: VecDeque::new(),
+            timers: BTreeSet::new(),
+            signals: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            first_failed: None,
+            undo_pending: Vec::new(),
+            undo_left: 0,
+            output: None,
+            output_error: None,
+            leftovers: Vec::new(),
+            touched: Touched::default(),
+            plan,
+        };
+        for node in run.plan.indices() {
+            if run.plan.needs(node).is_empty() {
+                run.enter(node);
+            }
+        }
+        Ok(run)
+    }
+
+    /// A run from its journal: the ordinary way to load one. `plan` is the workflow the first event pins.
+    ///
+    /// # Errors
+    /// [`CorruptJournal`] when it does not fold.
+    pub fn replay(plan: Arc<Workflow>, journal: impl IntoIterator<Item = Recorded>) -> Result<Self, CorruptJournal> {
+        let mut journal = journal.into_iter();
+        let corrupt = |seq, why: &str| CorruptJournal { seq, why: why.to_owned() };
+        let first = journal.next().ok_or_else(|| corrupt(Seq(0), "it is empty"))?;
+        let Event::Created(created) = &first.event else {
+            return Err(corrupt(first.seq, "it does not begin with the run's creation"));
+        };
+        if first.seq != Seq(1) {
+            return Err(corrupt(first.seq, "its first record is not number 1"));
+        }
+        let mut run = Self::create(created, first.at, plan)?;
+        for recorded in journal {
+            if recorded.seq.0 != run.seq.0 + 1 {
+                return Err(corrupt(recorded.seq, "a record is missing before it"));
+            }
+            run.apply(recorded.at, &recorded.event)?;
+            if recorded.epoch != run.epoch {
+                return Err(corrupt(recorded.seq, "its epoch is not that of the last claim"));
+            }
+        }
+        run.touched.0.clear();
+        Ok(run)
+    }
+
+    /// Folds one fact. The only function that changes a run; its cost is that of what changes.
+    ///
+    /// # Errors
+    /// [`CorruptJournal`] when the event cannot follow what came before. The run must then be dropped.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) -> Result<(), CorruptJournal> {
+        self.seq = Seq(self.seq.0 + 1);
+        self.updated_at = self.updated_at.max(at);
+        let corrupt = |why: String| Err(CorruptJournal { seq: self.seq, why });
+        if let Some(node) = event.node() {
+            if node.index() >= self.steps.len() {
+                return corrupt(format!("{} names node {node:?}, and there are {}", event.kind(), self.steps.len()));
+            }
+            let state = self.steps[node.index()].state;
+            if !may_follow(self.phase, state, event) {
+                return corrupt(format!("{} cannot follow {} of {node:?}", event.kind(), state.as_str()));
+            }
+        }
+        if matches!(self.phase, Phase::Over(_))
+            && !matches!(
+                event,
+                Event::Claimed { .. }
+                    | Event::Reopened { .. }
+                    | Event::RequestRefused { .. }
+                    | Event::Stopping { .. }
+                    | Event::Signalled { .. }
+            )
+        {
+            return corrupt(format!("{} cannot follow the end of the run", event.kind()));
+        }
+        self.fold(at, event)
+    }
+
+    fn fold(&mut self, at: Timestamp, event: &Event) -> Result<(), CorruptJournal> {
+        match event {
+            Event::Created(_) => {
+                return Err(CorruptJournal { seq: self.seq, why: "the run is created twice".to_owned() });
+            }
+            Event::Claimed { epoch } => self.fold_claimed(*epoch)?,
+            Event::Released => self.close_open(0),
+            Event::Evaluated { subject, value } => self.fold_evaluated(*subject, value),
+            Event::EvaluationFailed { subject, error } => self.fold_evaluation_failed(*subject, error),
+            Event::Skipped { node } => {
+                self.skippable.retain(|other| other != node);
+                self.finish(*node, StepState::Skipped);
+            }
+            Event::Started { node, attempt } => self.fold_started(at, *node, *attempt),
+            Event::Checkpointed { node, value } => {
+                self.steps[node.index()].extra().checkpoint = Some(value.clone());
+            }
+            Event::Parked { node, until } => self.fold_parked(*node, until),
+            Event::Unparked { node, resumed } => self.fold_unparked(*node, resumed),
+            Event::Succeeded { node, output } => self.complete(*node, output.clone()),
+            Event::Failed { node, error, retry_at } => {
+                let extra = self.steps[node.index()].extra();
+                extra.error = Some((**error).clone());
+                (extra.failures, extra.crashes) = (extra.failures + 1, 0);
+                self.give_up_or_wait(*node, *retry_at, StepState::Backoff);
+            }
+            Event::Interrupted { node, error } => {
+                let extra = self.steps[node.index()].extra();
+                (extra.error, extra.counts) = (Some((**error).clone()), true);
+                let stops = self.phase == Phase::Stopping;
+                self.set(*node, if stops { StepState::Stopped } else { StepState::Unknown });
+            }
+            Event::Observed { node, seen, then } => self.fold_observed(*node, seen, then),
+            Event::Signalled { name, payload, principal } => {
+                self.signals.entry(name.clone()).or_default().push_back((payload.clone(), principal.clone()));
+            }
+            Event::Paused { .. } | Event::Quarantined { .. } => {
+                self.paused = true;
+                self.touch_all();
+            }
+            Event::Resumed { .. } => {
+                self.paused = false;
+                self.steps.iter_mut().filter_map(|step| step.extra.as_mut()).for_each(|extra| extra.crashes = 0);
+                self.touch_all();
+            }
+            Event::Stopping { cause } => self.fold_stopping(cause),
+            Event::CompensationBegan => self.fold_compensation_began(),
+            Event::UndoStarted { node, attempt } => {
+                self.leave_queue(*node);
+                self.clear_timer(*node);
+                let extra = self.steps[node.index()].extra();
+                (extra.undo_attempt, extra.last_started) = (*attempt, at);
+                self.set(*node, StepState::Undoing);
+            }
+            Event::Undone { node, undone } => {
+                self.steps[node.index()].extra().undone = Some(undone.clone());
+                self.undo_finished(*node);
+            }
+            Event::UndoFailed { node, error, retry_at } => {
+                let extra = self.steps[node.index()].extra();
+                extra.error = Some((**error).clone());
+                (extra.undo_failures, extra.crashes) = (extra.undo_failures + 1, 0);
+                self.give_up_or_wait(*node, *retry_at, StepState::UndoBackoff);
+            }
+            Event::Stuck { leftovers } => {
+                self.stuck = true;
+                self.leftovers.clone_from(leftovers);
+            }
+            Event::Resolved { node, resolution, reason, .. } => self.fold_resolved(*node, resolution, reason),
+            Event::Reopened { nodes, .. } => self.fold_reopened(nodes)?,
+            Event::RequestRefused { .. } => {}
+            Event::Finished { state, output, leftovers } => {
+                self.leftovers.clone_from(leftovers);
+                if !state.is_final() {
+                    return Err(CorruptJournal { seq: self.seq, why: format!("a run cannot end as {state}") });
+                }
+                self.phase = Phase::Over(*state);
+                self.stuck = false;
+                self.paused = false;
+                self.timers.clear();
+                if *state == RunState::Succeeded {
+                    self.output = Some(output.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_claimed(&mut self, epoch: Epoch) -> Result<(), CorruptJournal> {
+        if epoch <= self.epoch {
+            let why = format!("epoch {epoch} claims it after epoch {}", self.epoch);
+            return Err(CorruptJournal { seq: self.seq, why });
+        }
+        self.epoch = epoch;
+        self.close_open(1);
+        Ok(())
+    }
+
+    /// Ends every open attempt, nobody knows how.
+    fn close_open(&mut self, crashes: u32) {
+        for node in self.plan.indices() {
+            let next = match (self.steps[node.index()].state, self.phase) {
+                (StepState::Running, Phase::Stopping) => StepState::Stopped,
+                (StepState::Running, _) => StepState::Unknown,
+                (StepState::Undoing, _) => StepState::UndoReady,
+                _ => continue,
+            };
+            let extra = self.steps[node.index()].extra();
+            (extra.crashes, extra.counts) = (extra.crashes + crashes, false);
+            self.set(node, next);
+            if next == StepState::UndoReady {
+                self.ready.push_back(node);
+            }
+        }
+        self.touch_all();
+    }
+
+    fn fold_evaluated(&mut self, subject: Subject, value: &Value) {
+        match subject {
+            Subject::If(node) => {
+                self.steps[node.index()].decided = true;
+                if *value == Value::Bool(false) {
+                    self.skippable.push_back(node);
+                } else {
+                    self.enter(node);
+                }
+            }
+            Subject::With(node) => {
+                self.steps[node.index()].extra().input = Some(value.clone());
+                self.enter(node);
+            }
+            Subject::CompensateWith(node) => {
+                self.steps[node.index()].extra().undo_input = Some(value.clone());
+                self.set(node, StepState::UndoReady);
+                self.ready.push_back(node);
+            }
+            Subject::Outputs => self.output = Some(value.clone()),
+        }
+    }
+
+    fn fold_evaluation_failed(&mut self, subject: Subject, error: &StepError) {
+        match subject {
+            Subject::Outputs => self.output_error = Some(format!("outputs: {error}")),
+            Subject::If(node) | Subject::With(node) => {
+                self.steps[node.index()].extra().error = Some(error.clone());
+                self.fail(node);
+            }
+            Subject::CompensateWith(node) => {
+                self.steps[node.index()].extra().error = Some(error.clone());
+                self.set(node, StepState::UndoFailed);
+            }
+        }
+    }
+
+    fn fold_started(&mut self, at: Timestamp, node: NodeIndex, attempt: u32) {
+        self.leave_queue(node);
+        self.clear_timer(node);
+        let timed = self.plan.node(node).timeout.is_some() || self.plan.node(node).deadline.is_some();
+        let step = &mut self.steps[node.index()];
+        let first = step.attempt == 0;
+        step.attempt = attempt;
+        if timed || step.extra.is_some() {
+            let extra = step.extra();
+            extra.last_started = at;
+            if first {
+                extra.first_started = at;
+            }
+        }
+        self.set(node, StepState::Running);
+    }
+
+    fn fold_parked(&mut self, node: NodeIndex, until: &Until) {
+        let (due, signal) = match until {
+            Until::Time(at) => (Some(*at), None),
+            Until::Signal { name, deadline } => (*deadline, Some(name.clone())),
+        };
+        let due = [due, self.step_deadline(node)].into_iter().flatten().min();
+        let extra = self.steps[node.index()].extra();
+        (extra.signal, extra.resumed, extra.crashes) = (signal.clone(), None, 0);
+        self.set_timer(node, due);
+        if let Some(name) = signal {
+            self.listeners.entry(name).or_default().insert(node);
+        }
+        self.set(node, StepState::Parked);
+    }
+
+    fn fold_unparked(&mut self, node: NodeIndex, resumed: &Resumed) {
+        self.clear_timer(node);
+        if let Some(name) = self.steps[node.index()].extra().signal.take() {
+            if let Some(listeners) = self.listeners.get_mut(&name) {
+                listeners.remove(&node);
+            }
+            self.listeners.retain(|_, nodes| !nodes.is_empty());
+            if matches!(resumed, Resumed::Signal { .. }) {
+                if let Some(waiting) = self.signals.get_mut(&name) {
+                    waiting.pop_front();
+                }
+                self.signals.retain(|_, waiting| !waiting.is_empty());
+            }
+        }
+        self.steps[node.index()].extra().resumed = Some(resumed.clone());
+        self.set(node, StepState::Ready);
+        self.ready.push_back(node);
+    }
+
+    fn fold_observed(&mut self, node: NodeIndex, seen: &Seen, then: &After) {
+        match (then, seen) {
+            (After::Complete, Seen::Happened(output)) => self.complete(node, output.clone()),
+            // A completion without an output is refused by `may_follow`.
+            (After::Complete | After::Again, _) => {
+                self.set(node, StepState::Ready);
+                self.ready.push_back(node);
+            }
+            (After::Retry { at }, _) => {
+                self.steps[node.index()].extra().failures += 1;
+                self.set_timer(node, Some(*at));
+                self.set(node, StepState::Backoff);
+            }
+            (After::Fail, _) => {
+                self.steps[node.index()].extra().failures += 1;
+                self.fail(node);
+            }
+            (After::Unresolved, _) => self.set(node, StepState::Unresolved),
+        }
+    }
+
+    fn fold_stopping(&mut self, cause: &Cause) {
+        self.phase = Phase::Stopping;
+        self.cause = Some(cause.clone());
+        self.paused = false;
+        self.stuck = false;
+        self.timers.clear();
+        self.listeners.clear();
+        self.ready.clear();
+        self.touch_all();
+    }
+
+    fn fold_compensation_began(&mut self) {
+        self.phase = Phase::Compensating;
+        let count = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        self.undo_left = count;
+        self.undo_pending = self
+            .plan
+            .indices()
+            .map(|node| u32::try_from(self.plan.dependents(node).len()).unwrap_or(u32::MAX))
+            .collect();
+        let free: Vec<NodeIndex> = self.plan.indices().filter(|node| self.undo_pending[node.index()] == 0).collect();
+        free.into_iter().for_each(|node| self.begin_undo(node));
+        self.touch_all();
+    }
+
+    fn fold_resolved(&mut self, node: NodeIndex, resolution: &Resolution, reason: &str) {
+        self.stuck = false;
+        match resolution {
+            Resolution::Happened { output } => self.complete(node, output.clone()),
+            Resolution::DidNot if self.steps[node.index()].state == StepState::Unresolved => {
+                self.set(node, StepState::Ready);
+                self.ready.push_back(node);
+            }
+            Resolution::DidNot => self.undo_again(node),
+            Resolution::Fail => {
+                let error = StepError::terminal("resolved", format_args!("an operator took it as failed: {reason}"));
+                self.steps[node.index()].extra().error.get_or_insert(error);
+                self.fail(node);
+            }
+            Resolution::Undone => self.undo_finished(node),
+        }
+    }
+
+    fn fold_reopened(&mut self, nodes: &[(NodeIndex, Option<Value>)]) -> Result<(), CorruptJournal> {
+        self.stuck = false;
+        if self.phase != Phase::Compensating {
+            self.phase = Phase::Forward;
+            (self.first_failed, self.output_error) = (None, None);
+            self.touch_all();
+        }
+        for (node, input) in nodes {
+            let Some(step) = self.steps.get_mut(node.index()) else {
+                return Err(CorruptJournal { seq: self.seq, why: format!("reopened names node {node:?}") });
+            };
+            if step.state == StepState::UndoFailed {
+                self.undo_again(*node);
+                continue;
+            }
+            let extra = step.extra();
+            (extra.failures, extra.crashes, extra.error) = (0, 0, None);
+            if let Some(input) = input {
+                extra.input = Some(input.clone());
+                extra.generation += 1;
+                (extra.checkpoint, extra.resumed) = (None, None);
+            }
+            self.enter(*node);
+        }
+        Ok(())
+    }
+
+    // ------------------------------------------------------------------ what the folds share
+
+    /// Moves a step to a state; every change of state passes here.
+    fn set(&mut self, node: NodeIndex, state: StepState) {
+        let step = &mut self.steps[node.index()];
+        self.counts[step.state as usize] -= 1;
+        self.counts[state as usize] += 1;
+        step.state = state;
+        self.touched.0.push(node);
+    }
+
+    fn touch_all(&mut self) {
+        self.touched.0.clear();
+        let active = |step: &Step| {
+            !matches!(step.state, StepState::Blocked | StepState::Succeeded | StepState::Skipped | StepState::Undone)
+        };
+        let nodes = self.plan.indices().filter(|node| active(&self.steps[node.index()]));
+        self.touched.0.extend(nodes);
+    }
+
+    /// Lets a step whose needs are met go on: to its condition, its input, or the queue.
+    fn enter(&mut self, node: NodeIndex) {
+        let spec = self.plan.node(node);
+        let step = &self.steps[node.index()];
+        let has_input = step.extra.as_deref().is_some_and(|extra| extra.input.is_some());
+        let next = if spec.when.is_some() && !step.decided {
+            StepState::Deciding
+        } else if self.plan.is_templated(node) && !has_input {
+            StepState::Preparing
+        } else {
+            self.ready.push_back(node);
+            StepState::Ready
+        };
+        self.set(node, next);
+    }
+
+    fn leave_queue(&mut self, node: NodeIndex) {
+        if self.ready.front() == Some(&node) {
+            self.ready.pop_front();
+        } else if matches!(self.steps[node.index()].state, StepState::Ready | StepState::UndoReady) {
+            self.ready.retain(|other| *other != node);
+        }
+    }
+
+    fn complete(&mut self, node: NodeIndex, output: Value) {
+        let step = &mut self.steps[node.index()];
+        step.output = Some(output);
+        if let Some(extra) = step.extra.as_mut() {
+            (extra.resumed, extra.crashes) = (None, 0);
+        }
+        self.finish(node, StepState::Succeeded);
+    }
+
+    /// Ends a step for good, and lets those that waited for it go on.
+    fn finish(&mut self, node: NodeIndex, state: StepState) {
+        self.set(node, state);
+        if self.phase != Phase::Forward {
+            return;
+        }
+        let plan = Arc::clone(&self.plan);
+        for dependent in plan.dependents(node) {
+            let step = &mut self.steps[dependent.index()];
+            step.unmet -= 1;
+            step.supported |= state == StepState::Succeeded;
+            if step.state != StepState::Blocked {
+                continue;
+            }
+            let (unmet, supported) = (step.unmet, step.supported);
+            match plan.node(*dependent).join {
+                _ if unmet == 0 && !supported => self.skippable.push_back(*dependent),
+                Join::Any if supported => self.enter(*dependent),
+                Join::All if unmet == 0 => self.enter(*dependent),
+                _ => {}
+            }
+        }
+    }
+
+    fn fail(&mut self, node: NodeIndex) {
+        self.first_failed.get_or_insert(node);
+        self.set(node, StepState::Failed);
+    }
+
+    fn give_up_or_wait(&mut self, node: NodeIndex, retry_at: Option<Timestamp>, wait: StepState) {
+        self.clear_timer(node);
+        match retry_at {
+            Some(at) => {
+                self.set_timer(node, Some(at));
+                self.set(node, wait);
+            }
+            None if wait == StepState::UndoBackoff => self.set(node, StepState::UndoFailed),
+            None => {
+                if let Some(name) = self.steps[node.index()].extra().signal.take()
+                    && let Some(listeners) = self.listeners.get_mut(&name)
+                {
+                    listeners.remove(&node);
+                }
+                self.fail(node);
+            }
+        }
+    }
+
+    fn set_timer(&mut self, node: NodeIndex, due: Option<Timestamp>) {
+        self.steps[node.index()].extra().due = due;
+        if let Some(due) = due {
+            self.timers.insert((due, node));
+        }
+    }
+
+    fn clear_timer(&mut self, node: NodeIndex) {
+        if let Some(due) = self.steps[node.index()].extra.as_mut().and_then(|extra| extra.due.take()) {
+            self.timers.remove(&(due, node));
+        }
+    }
+
+    /// Undoes a step all of whose dependents are undone, or passes it by when there is nothing to undo.
+    fn begin_undo(&mut self, node: NodeIndex) {
+        // A stack of its own: a long chain of nodes that never started must not use up the program's.
+        let mut open = vec![node];
+        while let Some(node) = open.pop() {
+            if self.needs_undo(node) {
+                let templated = match self.plan.node(node).compensate.as_deref() {
+                    Some(Compensate::Action { with, .. }) => has_expression(with),
+                    _ => false,
+                };
+                if templated {
+                    self.set(node, StepState::UndoPreparing);
+                } else {
+                    self.set(node, StepState::UndoReady);
+                    self.ready.push_back(node);
+                }
+            } else {
+                self.pass_undo(node, &mut open);
+            }
+        }
+    }
+
+    fn needs_undo(&self, node: NodeIndex) -> bool {
+        let declared = matches!(self.plan.node(node).compensate.as_deref(), Some(Compensate::Nothing));
+        self.steps[node.index()].has_started() && !declared
+    }
+
+    fn pass_undo(&mut self, node: NodeIndex, open: &mut Vec<NodeIndex>) {
+        self.undo_left -= 1;
+        let plan = Arc::clone(&self.plan);
+        for need in plan.needs(node) {
+            self.undo_pending[need.index()] -= 1;
+            if self.undo_pending[need.index()] == 0 {
+                open.push(*need);
+            }
+        }
+    }
+
+    fn undo_finished(&mut self, node: NodeIndex) {
+        self.set(node, StepState::Undone);
+        let mut open = Vec::new();
+        self.pass_undo(node, &mut open);
+        open.into_iter().for_each(|node| self.begin_undo(node));
+    }
+
+    fn undo_again(&mut self, node: NodeIndex) {
+        let extra = self.steps[node.index()].extra();
+        (extra.undo_failures, extra.crashes) = (0, 0);
+        self.set(node, StepState::UndoReady);
+        self.ready.push_back(node);
+    }
+}
+
+/// Which event may follow which state of its step: the table of the journal's grammar.
+fn may_follow(phase: Phase, state: StepState, event: &Event) -> bool {
+    use StepState as S;
+    let forward = phase == Phase::Forward;
+    match event {
+        Event::Skipped { .. } => forward && matches!(state, S::Blocked | S::Deciding),
+        Event::Started { .. } => forward && matches!(state, S::Ready | S::Backoff),
+        Event::Checkpointed { .. } => matches!(state, S::Running | S::Undoing),
+        Event::Parked { .. } => forward && state == S::Running,
+        Event::Unparked { .. } => forward && state == S::Parked,
+        Event::Succeeded { .. } => matches!(phase, Phase::Forward | Phase::Stopping) && state == S::Running,
+        Event::Failed { .. } => forward && matches!(state, S::Running | S::Parked | S::Backoff),
+        Event::Interrupted { .. } => matches!(phase, Phase::Forward | Phase::Stopping) && state == S::Running,
+        Event::Observed { seen, then, .. } => {
+            forward && state == S::Unknown && matches!(seen, Seen::Happened(_)) == (*then == After::Complete)
+        }
+        Event::UndoStarted { .. } => phase == Phase::Compensating && matches!(state, S::UndoReady | S::UndoBackoff),
+        Event::Undone { .. } | Event::UndoFailed { .. } => {
+            matches!(phase, Phase::Compensating | Phase::Stopping) && state == S::Undoing
+        }
+        Event::Resolved { resolution, .. } => match resolution {
+            Resolution::Happened { .. } | Resolution::Fail => forward && state == S::Unresolved,
+            Resolution::DidNot => matches!(state, S::Unresolved | S::UndoFailed),
+            Resolution::Undone => state == S::UndoFailed,
+        },
+        Event::Evaluated { subject, .. } | Event::EvaluationFailed { subject, .. } => match subject {
+            Subject::If(_) => forward && state == S::Deciding,
+            Subject::With(_) => forward && state == S::Preparing,
+            Subject::CompensateWith(_) => phase == Phase::Compensating && state == S::UndoPreparing,
+            Subject::Outputs => true,
+        },
+        _ => true,
+    }
+}

@@ -1,0 +1,161 @@
+//! What people ask of a run.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::advance::Advance;
+use super::event::{Cause, Event, Resolution};
+use super::input::{Refused, Request};
+use super::step::StepState;
+use super::value::Phase;
+use super::{Run, RunState};
+use crate::id::{NodeIndex, NodeName, Principal, SignalName};
+use crate::outcome::Resumed;
+
+/// How many signals nobody has taken yet a run keeps.
+const MAX_SIGNALS: usize = 1_000;
+
+impl Advance<'_> {
+    /// Does what is asked, or writes down why it could not: whoever asked may be gone by now.
+    pub(super) fn asked(&mut self, request: Request, principal: Principal) -> Result<(), Refused> {
+        let name = request.name();
+        match self.ask(request, principal.clone()) {
+            Err(error @ (Refused::NotNow { .. } | Refused::Bound { .. })) => {
+                self.emit(Event::RequestRefused { request: name.to_owned(), why: error.to_string(), principal })
+            }
+            other => other,
+        }
+    }
+
+    fn ask(&mut self, request: Request, principal: Principal) -> Result<(), Refused> {
+        self.run.may(&request)?;
+        match request {
+            Request::Signal { name, payload } => self.signal(name, payload, principal),
+            Request::Cancel { reason } => match self.run.phase {
+                // A second cancel, or one of a run that is being undone already, changes nothing.
+                Phase::Stopping | Phase::Compensating => Ok(()),
+                _ => self.emit(Event::Stopping { cause: Cause::Cancel { principal, reason } }),
+            },
+            Request::Terminate { reason } => match self.run.cause {
+                Some(Cause::Terminate { .. }) => Ok(()),
+                _ => self.emit(Event::Stopping { cause: Cause::Terminate { principal, reason } }),
+            },
+            Request::Pause { .. } if self.run.paused => Ok(()),
+            Request::Pause { reason } => self.emit(Event::Paused { principal, reason }),
+            Request::Resume if !self.run.paused => Ok(()),
+            Request::Resume => self.emit(Event::Resumed { principal }),
+            Request::Retry { inputs } => self.retry(inputs, principal),
+            Request::Compensate => self.emit(Event::Stopping { cause: Cause::Compensate { principal } }),
+            Request::Resolve { node, resolution, reason } => {
+                let at = self.find(&node, "resolve")?;
+                self.resolve(at, resolution, reason, principal)
+            }
+            Request::GiveUp { .. } => {
+                let mut leftovers = self.leftovers(&[StepState::Unresolved], "nobody can tell whether it has happened");
+                leftovers.extend(self.leftovers(&[StepState::UndoFailed], "its compensation failed"));
+                if self.run.phase == Phase::Compensating {
+                    leftovers.extend(self.leftovers_behind());
+                }
+                self.finish(RunState::Failed, leftovers)
+            }
+        }
+    }
+
+    fn signal(&mut self, name: SignalName, payload: Value, principal: Principal) -> Result<(), Refused> {
+        if self.run.signals.values().map(|waiting| waiting.len()).sum::<usize>() >= MAX_SIGNALS {
+            let bound = format!("{MAX_SIGNALS} signals wait already");
+            return Err(Refused::Bound { request: "signal", bound });
+        }
+        let listener = self.run.listeners.get(&name).and_then(|nodes| nodes.first().copied());
+        let resumed = Resumed::Signal { payload: payload.clone(), principal: principal.clone() };
+        self.emit(Event::Signalled { name, payload, principal })?;
+        match listener {
+            Some(node) => self.unpark(node, resumed),
+            None => Ok(()),
+        }
+    }
+
+    fn retry(&mut self, inputs: BTreeMap<NodeName, Value>, principal: Principal) -> Result<(), Refused> {
+        let wanted = if self.run.phase == Phase::Compensating {
+            [StepState::UndoFailed].as_slice()
+        } else {
+            [StepState::Failed, StepState::Unresolved].as_slice()
+        };
+        let mut corrected = BTreeMap::new();
+        for (name, input) in inputs {
+            let node = self.find(&name, "retry")?;
+            if !wanted.contains(&self.state(node)) || self.run.phase == Phase::Compensating {
+                let why = format!("'{name}' has not failed, so its input cannot be corrected");
+                return Err(Refused::NotNow { request: "retry", why });
+            }
+            corrected.insert(node, input);
+        }
+        let nodes: Vec<(NodeIndex, Option<Value>)> = self
+            .run
+            .plan
+            .indices()
+            .filter(|node| wanted.contains(&self.state(*node)))
+            .map(|node| (node, corrected.remove(&node)))
+            .collect();
+        self.emit(Event::Reopened { nodes, principal })
+    }
+
+    fn find(&self, name: &NodeName, request: &'static str) -> Result<NodeIndex, Refused> {
+        let missing = || Refused::NotNow { request, why: format!("there is no node '{name}'") };
+        self.run.plan.find(name.as_str()).ok_or_else(missing)
+    }
+}
+
+impl Run {
+    /// Whether a run is in a state for a request.
+    ///
+    /// # Errors
+    /// [`Refused::NotNow`] with the reason.
+    pub fn may(&self, request: &Request) -> Result<(), Refused> {
+        let over = match self.phase {
+            Phase::Over(state) => Some(state),
+            _ => None,
+        };
+        let why = match (request, over) {
+            (Request::Retry { .. } | Request::Compensate, Some(RunState::Failed)) => {
+                if self.undo_pending.is_empty() {
+                    return Ok(());
+                }
+                "some of its steps have been undone".to_owned()
+            }
+            (_, Some(state)) => format!("it has {state}", state = past(state)),
+            (Request::Retry { .. }, None) if self.stuck && self.phase == Phase::Compensating => return Ok(()),
+            (Request::Retry { .. }, None) if self.stuck => {
+                "nobody can tell whether a step has happened; resolve it instead".to_owned()
+            }
+            (Request::Retry { .. }, None) => "it has not failed".to_owned(),
+            (Request::Compensate, None) => "it has not failed; cancel it instead".to_owned(),
+            (Request::GiveUp { .. }, None) if !self.stuck => "it is not stuck".to_owned(),
+            (Request::Resolve { node, resolution, .. }, None) => match self.plan.find(node.as_str()) {
+                None => format!("there is no node '{node}'"),
+                Some(at) => match (self.steps[at.index()].state, resolution, self.phase) {
+                    (StepState::Unresolved, Resolution::Undone, _) => {
+                        "it is not being undone; say whether it happened, did not, or failed".to_owned()
+                    }
+                    (StepState::Unresolved, _, Phase::Forward) => return Ok(()),
+                    (StepState::UndoFailed, Resolution::Undone | Resolution::DidNot, Phase::Compensating) => {
+                        return Ok(());
+                    }
+                    (StepState::UndoFailed, _, _) => "its compensation failed; it can be taken as undone".to_owned(),
+                    (state, ..) => format!("'{node}' is {}, there is nothing to decide", state.as_str()),
+                },
+            },
+            (Request::Pause { .. }, None) if matches!(self.phase, Phase::Stopping) => "it is stopping".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(Refused::NotNow { request: request.name(), why })
+    }
+}
+
+fn past(state: RunState) -> String {
+    match state {
+        RunState::Compensated | RunState::Cancelled | RunState::Terminated => format!("been {state}"),
+        _ => state.to_string(),
+    }
+}
