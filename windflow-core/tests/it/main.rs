@@ -1,8 +1,6 @@
-//! Tests through the public interface.
+//! What windflow-core promises, from outside.
 
 #[cfg(feature = "conformance")]
 mod store;
-//! What windflow-core promises, from outside.
-
 #[cfg(feature = "conformance")]
 mod target;
