@@ -8,8 +8,11 @@ pub mod evaluator;
 pub mod hash;
 pub mod id;
 pub mod outcome;
+mod planted;
 pub mod run;
 pub mod secret;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod sink;
 pub mod store;
 pub mod target;
