@@ -159,12 +159,25 @@ impl HostTarget {
         Ok((programs, problems))
     }
 
-    /// The ports that someone else listens on.
+    /// The ports that someone else listens on: service, path and sentence.
     pub(super) async fn taken_ports(
         &self,
         stack: &Stack,
         seen: &Seen,
     ) -> io::Result<Vec<(ServiceName, String, String)>> {
+        let mut tries = 0;
+        loop {
+            let taken = self.taken_ports_now(stack, seen).await?;
+            tries += 1;
+            // A process that is just ending has lost its name before its port: a refusal needs a second look.
+            if taken.is_empty() || tries == 4 {
+                return Ok(taken);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn taken_ports_now(&self, stack: &Stack, seen: &Seen) -> io::Result<Vec<(ServiceName, String, String)>> {
         let mut asked: Vec<(ServiceName, usize, u16)> = Vec::new();
         for (name, service) in &stack.services {
             let tcp = service.ports.iter().enumerate().filter(|(_, port)| port.protocol == "tcp");
