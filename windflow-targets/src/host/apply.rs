@@ -254,11 +254,24 @@ impl HostTarget {
         }
     }
 
+    /// Stops everything of the stack.
+    async fn stop(&self, dir: &StackDir) -> io::Result<()> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.reach(dir, &Order::Stop).await?.stopped().await {
+                // It was ending already, by an order that was cut, or was killed: another makes sure.
+                Err(error) if tries < 3 && error.kind() == io::ErrorKind::UnexpectedEof => {}
+                done => return done,
+            }
+        }
+    }
+
     /// Stops everything of the stack and removes it.
     async fn take_down(&self, dir: &StackDir, seen: &Seen) -> io::Result<()> {
         // One that died may have left processes nobody recorded: a new one finds them by their mark.
         if seen.supervised || seen.spec.is_some() {
-            self.reach(dir, &Order::Stop).await?.stopped().await?;
+            self.stop(dir).await?;
             let until = Instant::now() + SUPERVISOR_PATIENCE;
             while self.machine.is_locked(&dir.supervisor_lock()).await? {
                 if Instant::now() >= until {

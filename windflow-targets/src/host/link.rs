@@ -30,10 +30,11 @@ impl Link {
     async fn answer(&mut self) -> io::Result<Answer> {
         // What was read of a line stays when this is dropped, and is continued by the next call.
         if !self.line.ends_with(b"\n") {
-            self.wire.read_until(b'\n', &mut self.line).await?;
-        }
-        if !self.line.ends_with(b"\n") {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the supervisor went away"));
+            // A reset is an end like any other: it had something left to read when it went.
+            let read = self.wire.read_until(b'\n', &mut self.line).await;
+            if read.is_err() || !self.line.ends_with(b"\n") {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the supervisor went away"));
+            }
         }
         let line = std::mem::take(&mut self.line);
         Ok(serde_json::from_slice(&line)?)

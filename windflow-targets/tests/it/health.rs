@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use windflow_core::ServiceName;
 use windflow_core::target::{
-    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, Target as _,
-    TargetExt as _,
+    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, TargetExt as _,
 };
 
 use crate::place::{PROOF, Place, check, eventually, free_port, get, observe, program, sh, stack, web};

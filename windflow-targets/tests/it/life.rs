@@ -48,7 +48,7 @@ async fn a_dead_supervisor_is_replaced_and_nothing_is_started_twice() {
     let stack = stack([("web", web(port, "1")), ("db", sh("exec sleep 1000"))]);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
     let (web_pid, db_pid) = (pid_of(&target, &stack, "web").await, pid_of(&target, &stack, "db").await);
-    place.supervisors().into_iter().for_each(kill);
+    place.kill_supervisors().await;
     let observed = eventually("the death of the supervisor shows", async || {
         let observed = observe(&target, &stack).await;
         (matches!(observed.services["web"].health, Health::Unhealthy { .. }), observed)
@@ -78,7 +78,7 @@ async fn an_adopted_service_that_ends_is_started_again_by_policy() {
     service.restart.policy = Restart::Always;
     let stack = stack([("db", service)]);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
-    place.supervisors().into_iter().for_each(kill);
+    place.kill_supervisors().await;
     target.deploy(&cx("two"), stack.clone()).await.unwrap();
     let before = pid_of(&target, &stack, "db").await;
     kill(before);
@@ -97,8 +97,9 @@ async fn a_process_that_reused_a_number_is_never_killed() {
     let stack = stack([("db", sh("exec sleep 1000"))]);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
     let pid = pid_of(&target, &stack, "db").await;
-    place.supervisors().into_iter().for_each(kill);
+    place.kill_supervisors().await;
     kill(pid);
+    eventually("it is dead", async || (!is_alive(pid), pid)).await;
     // A stranger now has the number that the state records; only its start time tells the two apart.
     let mut stranger = tokio::process::Command::new("/bin/sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
     let number = stranger.id().unwrap();
@@ -218,7 +219,7 @@ async fn values_of_secrets_are_never_on_disk() {
     .await;
     assert!(place.holds(canary).is_empty());
     // A supervisor that took over has no value until the next apply brings it.
-    place.supervisors().into_iter().for_each(kill);
+    place.kill_supervisors().await;
     target.deploy(&secrets(), stack.clone()).await.unwrap();
     kill(pid_of(&target, &stack, "db").await);
     eventually("it is started again", async || {

@@ -53,6 +53,16 @@ impl Place {
         )
     }
 
+    /// Kills the supervisors, and waits until they are gone.
+    pub async fn kill_supervisors(&self) {
+        self.supervisors().into_iter().for_each(kill);
+        eventually("the supervisors are gone", async || {
+            let left = self.supervisors();
+            (left.is_empty(), left)
+        })
+        .await;
+    }
+
     /// Processes that carry the mark of an instance in this folder.
     pub fn marked(&self, under: &Path) -> Vec<i32> {
         let mark = format!("WINDFLOW_INSTANCE={}/", under.display()).into_bytes();

@@ -66,11 +66,6 @@ impl Board {
         let _ = changes.wait_for(|state| conditions.clone().all(|(need, how)| holds(state, need, how))).await;
     }
 
-    /// Returns when nothing is left.
-    pub async fn emptied(&self) {
-        let _ = self.live.subscribe().wait_for(|state| state.services.is_empty()).await;
-    }
-
     /// Writes each change to disk and then tells it; runs until it is dropped.
     pub async fn publish(self, dir: PathBuf) {
         let mut changes = self.live.subscribe();

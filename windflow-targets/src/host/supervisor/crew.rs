@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use windflow_core::target::Health;
 use windflow_core::{Masker, Secret, ServiceName};
 
@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The values of a stack's secrets, by service and variable.
 type Secrets = BTreeMap<ServiceName, Arc<BTreeMap<String, Secret>>>;
 
+/// A keeper: its goal, and itself.
+type Kept = (watch::Sender<Option<Arc<Run>>>, JoinHandle<()>);
+
 struct Crew {
     dir: StackDir,
     board: Board,
@@ -35,7 +38,7 @@ struct Crew {
     secrets: Secrets,
     /// What was found alive when this supervisor took over, until its keeper takes it.
     found: BTreeMap<(ServiceName, u32), Process>,
-    keepers: BTreeMap<(ServiceName, u32), (watch::Sender<Option<Arc<Run>>>, JoinHandle<()>)>,
+    keepers: BTreeMap<(ServiceName, u32), Kept>,
     attempts: BTreeMap<ServiceName, u64>,
 }
 
@@ -309,8 +312,7 @@ impl Crew {
                 let _ = task.await;
             }
         }
-        if timeout(Duration::from_secs(60), self.board.emptied()).await.is_err() {
-            complain(self.dir.path(), "some services could not be stopped");
-        }
+        // Every keeper is gone: what is still on the board is only a memory.
+        self.board.edit(|state| state.services.clear());
     }
 }

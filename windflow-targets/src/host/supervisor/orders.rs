@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixListener;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
 
 use super::super::layout::StackDir;
 use super::super::state::{Answer, Order, StackState};
@@ -29,34 +32,47 @@ pub(super) fn listen(dir: &StackDir) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Whoever has connected and says nothing for so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Serves the socket until it is dropped.
+///
+/// Orders come into force in the order of their connections: one whose sender was cut must not overtake the next.
 pub(super) async fn serve(listener: UnixListener, orders: mpsc::Sender<Asked>, told: watch::Receiver<StackState>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(answer(stream, orders.clone(), told.clone()));
+                let (input, output) = stream.into_split();
+                let Ok(Some(order)) = timeout(PATIENCE, read(input)).await else { continue };
+                let (done, wait) = oneshot::channel();
+                let stops = matches!(order, Ok(Order::Stop));
+                let sent = match order {
+                    Ok(order) => orders.send((order, done)).await.is_ok(),
+                    Err(error) => done.send(Err(error)).is_ok(),
+                };
+                if sent {
+                    tokio::spawn(answer(output, wait, stops, told.clone()));
+                }
             }
             // Out of file handles, most likely: others may be closed soon.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+            Err(_) => sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-async fn answer(stream: UnixStream, orders: mpsc::Sender<Asked>, told: watch::Receiver<StackState>) -> Option<()> {
-    let (input, mut output) = stream.into_split();
+async fn read(input: impl AsyncRead + Unpin) -> Option<Result<Order, String>> {
     let mut line = String::new();
     BufReader::new(input.take(LONGEST_ORDER)).read_line(&mut line).await.ok()?;
-    let order: Order = match serde_json::from_str(&line) {
-        Ok(order) => order,
-        Err(error) => {
-            let refused = Answer::Failed(format!("the supervisor does not understand the order: {error}"));
-            return send(&mut output, &refused).await;
-        }
-    };
-    drop(line);
-    let stops = matches!(order, Order::Stop);
-    let (done, wait) = oneshot::channel();
-    orders.send((order, done)).await.ok()?;
+    let order = serde_json::from_str(&line);
+    Some(order.map_err(|error| format!("the supervisor does not understand the order: {error}")))
+}
+
+async fn answer(
+    mut output: OwnedWriteHalf,
+    wait: oneshot::Receiver<Result<u64, String>>,
+    stops: bool,
+    mut told: watch::Receiver<StackState>,
+) -> Option<()> {
     let serial = match wait.await.ok()? {
         Ok(serial) => serial,
         Err(why) => return send(&mut output, &Answer::Failed(why)).await,
@@ -64,7 +80,6 @@ async fn answer(stream: UnixStream, orders: mpsc::Sender<Asked>, told: watch::Re
     if stops {
         return send(&mut output, &Answer::Stopped).await;
     }
-    let mut told = told;
     // What was told before the order came into force is no answer to it.
     told.wait_for(|state| !state.boot.is_empty() && state.serial >= serial).await.ok()?;
     loop {

@@ -40,6 +40,8 @@ pub(crate) fn socket_in(dir: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     Ok((handle, path))
 }
 
+/// For work that reads or waits. What writes is done on the spot: handed to another thread, it would go on after its
+/// caller was dropped and its lock released.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
@@ -72,13 +74,11 @@ impl Machine for LocalMachine {
     }
 
     async fn write(&self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
-        let path = path.to_owned();
-        blocking(move || files::write_file(&path, &bytes, true)).await
+        files::write_file(path, &bytes, true)
     }
 
     async fn create_new(&self, path: &Path, bytes: Vec<u8>) -> io::Result<bool> {
-        let path = path.to_owned();
-        blocking(move || files::create_new_file(&path, &bytes)).await
+        files::create_new_file(path, &bytes)
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -96,8 +96,7 @@ impl Machine for LocalMachine {
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        let path = path.to_owned();
-        blocking(move || files::remove(&path)).await
+        files::remove(path)
     }
 
     async fn remove_empty(&self, dir: &Path) -> io::Result<()> {
