@@ -91,6 +91,50 @@ async fn an_adopted_service_that_ends_is_started_again_by_policy() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_started_and_not_recorded_is_found_by_its_mark() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = stack([("db", sh("exec sleep 1000"))]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let pid = pid_of(&target, &stack, "db").await;
+    place.kill_supervisors().await;
+    // As if the supervisor had died between the start and the record.
+    fs::remove_file(place.dir(&stack).join("state.json")).unwrap();
+    target.deploy(&cx("two"), stack.clone()).await.unwrap();
+    assert_eq!(pid_of(&target, &stack, "db").await, pid, "it was adopted");
+    assert_eq!(place.marked(&place.dir(&stack)), [pid], "and no second one started");
+}
+
+#[tokio::test]
+async fn an_apply_outlives_the_death_of_its_supervisor() {
+    let (place, port) = (Place::new(), free_port());
+    let target = place.target();
+    let version = move |version: &str| {
+        let mut web = web(port, version);
+        web.process = program(&["sh", "-c", &format!("sleep 0.5; exec {PROOF} http {port}")]).process;
+        stack([("web", web), ("db", sh("exec sleep 1000"))])
+    };
+    target.deploy(&cx("one"), version("1")).await.unwrap();
+    let going = tokio::spawn({
+        let target = target.clone();
+        async move { target.deploy(&cx("two"), version("2")).await }
+    });
+    let spec = place.dir(&version("2")).join("spec.json");
+    for _ in 0..2 {
+        eventually("the order is in force", async || {
+            let text = fs::read_to_string(&spec).unwrap();
+            (text.contains("\"plain\":\"2\"") && !place.supervisors().is_empty(), text)
+        })
+        .await;
+        place.supervisors().into_iter().for_each(kill);
+    }
+    assert_eq!(going.await.unwrap().unwrap(), Applied::Revision(Some(2)));
+    assert_eq!(get(port).await, "2");
+    let processes = place.marked(&place.dir(&version("2")).join("services/db"));
+    assert_eq!(processes.len(), 1, "no second copy");
+}
+
+#[tokio::test]
 async fn a_process_that_reused_a_number_is_never_killed() {
     let place = Place::new();
     let target = place.target();
@@ -207,7 +251,7 @@ async fn values_of_secrets_are_never_on_disk() {
     let stack = stack([("db", service)]);
     let missing = target.deploy(&cx("none"), stack.clone()).await.unwrap_err();
     assert!(missing.to_string().contains("PASSWORD"), "{missing}");
-    assert!(place.supervisors().is_empty(), "a missing secret is found before anything is touched");
+    assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0, "a missing secret is found before anything is touched");
     target.deploy(&secrets(), stack.clone()).await.unwrap();
     assert!(place.holds(canary).is_empty(), "{:?}", place.holds(canary));
     // Started again by policy, with the value the supervisor keeps in memory.
