@@ -47,7 +47,7 @@ async fn logs_are_bounded_and_read_across_their_rotation() {
     let place = Place::new();
     let target = place.target();
     let flood =
-        sh("yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -c 13000000; echo end");
+        sh("yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -n 180000; echo end");
     let stack = stack([("web", flood)]);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
     let all = ServiceRef::stack(stack.name.clone());
