@@ -288,3 +288,17 @@ async fn a_root_that_cannot_be_used_is_told_clearly() {
     assert_eq!(error.kind, TargetErrorKind::Denied);
     assert!(error.to_string().contains("a file stands where a folder should be"), "{error}");
 }
+
+#[tokio::test]
+async fn a_program_that_is_no_supervisor_is_told_of() {
+    let place = Place::new();
+    let mut config = place.config("ours");
+    config.supervisor.program = "/bin/false".into();
+    let stack: Stack = stack([("db", sh("exec sleep 1000"))]);
+    let error = HostTarget::new(config).deploy(&cx("one"), stack.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("the supervisor /bin/false ended with exit status: 1"), "{error}");
+    // Repaired, the next apply goes on, and a destroy leaves nothing.
+    place.target().deploy(&cx("two"), stack.clone()).await.unwrap();
+    place.target().destroy(&cx("three"), &stack.name).await.unwrap();
+    assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0);
+}
