@@ -106,6 +106,38 @@ async fn a_process_that_was_started_and_not_recorded_is_found_by_its_mark() {
 }
 
 #[tokio::test]
+async fn callers_that_are_killed_anywhere_leave_what_the_next_one_finishes() {
+    let (place, port) = (Place::new(), free_port());
+    let target = place.target();
+    let version = |version: &str| stack([("web", web(port, version)), ("db", sh("exec sleep 1000"))]);
+    let mut killed = 0;
+    for (n, ms) in [1, 2, 4, 7, 11, 16, 25, 40, 70, 120, 200].into_iter().enumerate() {
+        let wanted = version(&n.to_string());
+        let mut command = tokio::process::Command::new(PROOF);
+        command.arg("deploy").arg(&place.root).arg(serde_json::to_string(&wanted).unwrap());
+        let mut caller = command.kill_on_drop(true).spawn().unwrap();
+        let ended = tokio::time::timeout(Duration::from_millis(ms), caller.wait()).await;
+        if ended.is_err() {
+            caller.kill().await.unwrap();
+            killed += 1;
+        }
+        if n % 3 == 2 {
+            place.kill_supervisors().await;
+        }
+        target.deploy(&cx("after"), wanted.clone()).await.unwrap();
+        assert_eq!(get(port).await, n.to_string());
+        let observed = observe(&target, &wanted).await;
+        assert!(observed.services.values().all(|service| service.health.is_ready()), "{observed:?}");
+        assert_eq!(place.marked(&place.dir(&wanted)).len(), 2, "one process of each service");
+        assert_eq!(place.supervisors().len(), 1);
+    }
+    assert!(killed >= 5, "only {killed} callers were killed");
+    target.destroy(&cx("gone"), &version("0").name).await.unwrap();
+    assert!(place.marked(&place.root).is_empty());
+    assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn an_apply_outlives_the_death_of_its_supervisor() {
     let (place, port) = (Place::new(), free_port());
     let target = place.target();
