@@ -1,1 +1,9 @@
-//! WindFlow workflow.
+//! Workflows and stacks as people write them: YAML documents, expressions, and what they need to run.
+
+#[cfg(feature = "documents")]
+pub mod document;
+pub mod environment;
+#[cfg(feature = "expressions")]
+pub mod expression;
+
+pub use environment::Environment;

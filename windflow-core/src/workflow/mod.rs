@@ -17,5 +17,5 @@ pub use inputs::{InputKind, InputSpec};
 pub use lint::{Finding, Severity};
 pub use plan::Workflow;
 pub use policy::{Join, OnFailure, OnUnknown, Retry};
-pub use problem::{InvalidWorkflow, Problem};
+pub use problem::{InvalidWorkflow, Problem, did_you_mean};
 pub use spec::{Compensate, NodeSpec, WorkflowSpec};

@@ -60,8 +60,9 @@ impl fmt::Display for InvalidWorkflow {
 
 impl std::error::Error for InvalidWorkflow {}
 
-/// The known name nearest to a mistyped one, if any is near.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+/// The known name nearest to a mistyped one, if any is near, as a hint: `did you mean 'build'?`.
+#[must_use]
+pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let most = given.chars().count() / 3 + 1;
     known
         .map(|name| (distance(given, name), name))

@@ -1,0 +1,19 @@
+//! Workflow and stack documents: a spanned YAML reader behind a guard, and what it reads turned into the engine's
+//! own data, with every problem located.
+
+mod decode;
+mod diagnostic;
+mod duration;
+mod limits;
+mod reader;
+mod scalar;
+mod source;
+mod tree;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use duration::parse_duration;
+pub use limits::Limits;
+pub use reader::{Work, read};
+pub use scalar::Scalar;
+pub use source::{Position, Source, Span};
+pub use tree::{Entry, Kind, Node};

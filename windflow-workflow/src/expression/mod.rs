@@ -1,0 +1,11 @@
+//! Expressions and small scripts in [Rhai](https://rhai.rs), within bounds.
+
+mod convert;
+mod evaluator;
+mod ledger;
+mod limits;
+mod sandbox;
+
+pub use evaluator::RhaiEvaluator;
+pub use limits::SandboxLimits;
+pub use sandbox::{Sandbox, SyntaxError};
