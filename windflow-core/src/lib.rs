@@ -1,6 +1,8 @@
 //! A durable workflow engine with compensation, and the contracts its steps, stores and deployment targets meet.
 
 pub mod action;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod engine;
 pub mod evaluator;
 pub mod hash;

@@ -1,0 +1,117 @@
+//! What the writer knows of runs without asking the file: true while no other process has written.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use windflow_core::store::{Created, WorkerId};
+use windflow_core::{ContentHash, Epoch, RunId, Seq, StoreError, Summary, Timestamp};
+
+use super::fault::corrupt;
+
+/// One run as the file has it, with what this group of writes has changed.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub id: i64,
+    pub fingerprint: ContentHash,
+    pub key: Option<String>,
+    pub epoch: Epoch,
+    pub lease: Option<(WorkerId, Timestamp)>,
+    pub summary: Summary,
+    /// Whether the row in `runs` must be written.
+    pub row_changed: bool,
+    /// Whether the row in `heads` must be written.
+    pub head_changed: bool,
+}
+
+impl Known {
+    /// Reads what [`Group`](super::group::Group) selects.
+    pub(super) fn read(path: &Path, row: &SqliteRow) -> Result<Self, StoreError> {
+        let run: String = row.get(1);
+        let fingerprint: String = row.get(2);
+        let worker: Option<String> = row.get(5);
+        Ok(Self {
+            id: row.get(0),
+            fingerprint: fingerprint.parse().map_err(|error| corrupt(path, format_args!("run '{run}': {error}")))?,
+            key: row.get(3),
+            epoch: Epoch(unsigned(row.get(4))),
+            lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(row.get(6))))),
+            summary: summary(path, row.get(7), row.get(8), row.get(9), row.get(10))?,
+            row_changed: false,
+            head_changed: false,
+        })
+    }
+
+    pub(super) fn exists(&self) -> Created {
+        Created::Exists { summary: self.summary.clone(), fingerprint: self.fingerprint }
+    }
+
+    /// Takes a newer summary, and notes which of its two rows that changes.
+    pub(super) fn take(&mut self, summary: Summary) {
+        let Summary { seq, updated_at, finished, .. } = self.summary;
+        let old = std::mem::replace(&mut self.summary, summary);
+        let new = &mut self.summary;
+        let now = (new.seq, new.updated_at, new.finished);
+        (new.seq, new.updated_at, new.finished) = (seq, updated_at, finished);
+        self.row_changed |= *new != old;
+        (new.seq, new.updated_at, new.finished) = now;
+        self.head_changed = true;
+    }
+}
+
+/// A summary from its two rows.
+pub(super) fn summary(path: &Path, text: &str, seq: i64, at: i64, finished: i64) -> Result<Summary, StoreError> {
+    let mut summary: Summary =
+        serde_json::from_str(text).map_err(|error| corrupt(path, format_args!("a run's row: {error}")))?;
+    (summary.seq, summary.updated_at) = (Seq(unsigned(seq)), Timestamp(unsigned(at)));
+    summary.finished = u32::try_from(finished).unwrap_or_default();
+    Ok(summary)
+}
+
+/// A number as SQLite keeps it: the end of time is as far as it goes.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number as it was.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// The `data_version` under which it was read.
+    pub version: Option<i64>,
+    pub runs: HashMap<RunId, Known>,
+    /// The highest id given to a run.
+    pub last_id: Option<i64>,
+    /// Until when workers have renewed their leases.
+    pub workers: Option<HashMap<WorkerId, Timestamp>>,
+    /// Pinned bytes that are there for sure.
+    pub blobs: std::collections::HashSet<ContentHash>,
+}
+
+impl Cache {
+    /// At most so many runs are remembered.
+    const MOST: usize = 65_536;
+
+    /// Forgets all that another process may have changed.
+    pub(super) fn forget(&mut self) {
+        self.runs.clear();
+        self.last_id = None;
+        self.workers = None;
+        self.version = None;
+    }
+
+    /// Keeps the memory it takes within bounds.
+    pub(super) fn trim(&mut self) {
+        if self.runs.len() > Self::MOST {
+            self.runs.clear();
+        }
+        if self.blobs.len() > Self::MOST {
+            self.blobs.clear();
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Opening a store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Row as _};
+use tokio::sync::{Notify, mpsc};
+use windflow_core::StoreError;
+use windflow_core::store::{Bell, Fault, WorkerId};
+
+use super::fault::{Moment, store_error};
+use super::liveness::Liveness;
+use super::store::{Shared, SqliteStore};
+use super::{place, schema, writer};
+
+/// How a file is opened. The defaults lose nothing that was acknowledged, not even when the power fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// How long a write waits for another process's.
+    pub busy_timeout: Duration,
+    /// How many connections serve readers.
+    pub readers: u32,
+    /// Whether a network file system is accepted. SQLite's locks fail on most of them, and data is lost.
+    pub allow_network: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { busy_timeout: Duration::from_secs(5), readers: 4, allow_network: false }
+    }
+}
+
+impl SqliteOptions {
+    /// Accepts a network file system, at one's own risk.
+    #[must_use]
+    pub fn allow_network(mut self) -> Self {
+        self.allow_network = true;
+        self
+    }
+
+    fn connect(&self, path: &Path) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(self.busy_timeout)
+            .foreign_keys(true)
+            // Statements carry journals.
+            .disable_statement_logging()
+    }
+}
+
+/// Opens the file, which is made when it is missing.
+pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteStore, StoreError> {
+    let asked = path.to_path_buf();
+    let network = options.allow_network;
+    let path: PathBuf = tokio::task::spawn_blocking(move || place::prepare(&asked, network))
+        .await
+        .map_err(|error| StoreError::new(Fault::Unavailable, error))??;
+    let failed = |error: sqlx::Error| store_error(&path, &error, Moment::Before);
+    let options_of = options.connect(&path);
+
+    // Opened as it is first: a file that is not ours must not be changed by setting its journal mode.
+    let mut connection = SqliteConnection::connect_with(&options_of).await.map_err(failed)?;
+    schema::migrate(&path, &mut connection).await?;
+    connection.close().await.map_err(failed)?;
+
+    let writing = options_of
+        .clone()
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", "67108864")
+        .pragma("wal_autocheckpoint", "2000");
+    let mut connection = SqliteConnection::connect_with(&writing).await.map_err(failed)?;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .test_before_acquire(false)
+        .connect_with(options_of.read_only(true))
+        .await
+        .map_err(failed)?;
+
+    let folder = path.with_file_name("workers");
+    let liveness = Liveness::open(folder.clone()).map_err(|error| {
+        StoreError::new(Fault::Unusable, format_args!("{}: cannot keep locks there: {error}", folder.display()))
+            .with_hint("make the folder writable")
+    })?;
+    forget_the_dead(&liveness, &mut connection).await.map_err(failed)?;
+    let (requests, inbox) = mpsc::channel(4_096);
+    let shared = Arc::new(Shared {
+        path,
+        bell: Bell::new(),
+        liveness,
+        waiting: AtomicUsize::new(0),
+        waits: Notify::new(),
+        closed: Notify::new(),
+    });
+    tokio::spawn(writer::write(Arc::clone(&shared), connection, inbox));
+    Ok(SqliteStore::new(shared, pool, requests))
+}
+
+/// Removes the rows of workers whose process has gone: their leases are free without them.
+async fn forget_the_dead(liveness: &Liveness, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query("SELECT worker FROM workers").fetch_all(&mut *connection).await?;
+    let workers: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let dead: Vec<&String> =
+        workers.iter().filter(|worker| !liveness.lives(&WorkerId(worker.as_str().into()))).collect();
+    if !dead.is_empty() {
+        sqlx::query("DELETE FROM workers WHERE worker IN (SELECT value FROM json_each(?))")
+            .bind(serde_json::to_string(&dead).unwrap_or_default())
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}

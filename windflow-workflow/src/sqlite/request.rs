@@ -1,0 +1,66 @@
+//! What the writer is asked, and how it answers when the commit is known.
+
+use tokio::sync::oneshot;
+use windflow_core::store::{Batch, Claim, Created, Lease, NewRun, Submission, WorkerId};
+use windflow_core::{RunId, StoreError, Timestamp};
+
+type To<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// One call that writes. Events were encoded by the caller, so that callers share that work.
+#[derive(Debug)]
+pub(super) enum Request {
+    Create { new: Box<NewRun>, events: Vec<u8>, to: To<Created> },
+    Append { batch: Box<Batch>, events: Vec<u8>, to: To<()> },
+    Claim { run: RunId, worker: WorkerId, now: Timestamp, until: Timestamp, to: To<Claim> },
+    Renew { worker: WorkerId, until: Timestamp, to: To<()> },
+    Release { lease: Lease, to: To<()> },
+    Submit { submission: Box<Submission>, to: To<(u64, bool)> },
+}
+
+impl Request {
+    /// The run it is about.
+    pub(super) fn run(&self) -> Option<&RunId> {
+        match self {
+            Self::Create { new, .. } => Some(&new.summary.run),
+            Self::Append { batch, .. } => Some(&batch.lease.run),
+            Self::Claim { run, .. } => Some(run),
+            Self::Release { lease, .. } => Some(&lease.run),
+            Self::Submit { submission, .. } => Some(&submission.run),
+            Self::Renew { .. } => None,
+        }
+    }
+
+    /// Answers that it failed.
+    pub(super) fn fail(self, error: StoreError) {
+        match self {
+            Self::Create { to, .. } => drop(to.send(Err(error))),
+            Self::Claim { to, .. } => drop(to.send(Err(error))),
+            Self::Submit { to, .. } => drop(to.send(Err(error))),
+            Self::Append { to, .. } | Self::Renew { to, .. } | Self::Release { to, .. } => drop(to.send(Err(error))),
+        }
+    }
+}
+
+/// An answer that is held back until the commit is known. Whoever asked may have gone.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Created(To<Created>, Result<Created, StoreError>),
+    Done(To<()>, Result<(), StoreError>),
+    Claimed(To<Claim>, Result<Claim, StoreError>),
+    Submitted(To<(u64, bool)>, Result<(u64, bool), StoreError>),
+}
+
+impl Answer {
+    /// Says it, or that the whole group failed.
+    pub(super) fn say(self, failure: Option<&StoreError>) {
+        fn tell<T>(to: To<T>, answer: Result<T, StoreError>, failure: Option<&StoreError>) {
+            drop(to.send(failure.map_or(answer, |failure| Err(failure.clone()))));
+        }
+        match self {
+            Self::Created(to, answer) => tell(to, answer, failure),
+            Self::Done(to, answer) => tell(to, answer, failure),
+            Self::Claimed(to, answer) => tell(to, answer, failure),
+            Self::Submitted(to, answer) => tell(to, answer, failure),
+        }
+    }
+}

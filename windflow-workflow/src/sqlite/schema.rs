@@ -1,0 +1,108 @@
+//! What the file holds, and how an older file becomes a newer one.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Row as _};
+use windflow_core::StoreError;
+use windflow_core::store::Fault;
+
+use super::fault::{Moment, corrupt, store_error};
+
+/// Marks the file as ours: `WFLW`.
+const APPLICATION: i64 = 0x5746_4c57;
+
+/// Each version's changes, in order; the file's version is how many were applied. Never edit one that was released.
+///
+/// - `runs` changes when something about a run that is searched for changes; `heads`, small and hot, with every append.
+/// - `journal` has one row per append, clustered by run: what was appended together is read together.
+/// - An inbox entry that was taken in loses its `request`; it stays when its dedup key must be remembered.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL UNIQUE,
+    namespace TEXT NOT NULL,
+    key TEXT,
+    fingerprint TEXT NOT NULL,
+    workflow TEXT NOT NULL,
+    state TEXT NOT NULL,
+    wake_at INTEGER,
+    created_at INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    worker TEXT,
+    until INTEGER,
+    summary TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX runs_by_key ON runs (namespace, key) WHERE key IS NOT NULL;
+CREATE INDEX runs_by_namespace ON runs (namespace, state);
+CREATE INDEX runs_by_wake ON runs (namespace, wake_at, worker, until) WHERE wake_at IS NOT NULL;
+
+CREATE TABLE heads (
+    id INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    finished INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE journal (
+    id INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    events BLOB NOT NULL,
+    PRIMARY KEY (id, last)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE inbox (
+    entry INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER NOT NULL REFERENCES runs (id),
+    dedup TEXT,
+    at INTEGER NOT NULL,
+    principal TEXT NOT NULL,
+    request TEXT
+) STRICT;
+CREATE UNIQUE INDEX inbox_by_dedup ON inbox (id, dedup) WHERE dedup IS NOT NULL;
+CREATE INDEX inbox_waiting ON inbox (id) WHERE request IS NOT NULL;
+
+CREATE TABLE workers (
+    worker TEXT PRIMARY KEY,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE blobs (
+    hash TEXT NOT NULL UNIQUE,
+    bytes BLOB NOT NULL
+) STRICT;
+"];
+
+/// Brings the file to this build's version, in one transaction.
+pub(super) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let failed = |error: sqlx::Error| store_error(path, &error, Moment::Before);
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let row = sqlx::query(
+        "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), \
+         (SELECT count(*) FROM sqlite_schema)",
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    let (application, version, tables): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    if tables > 0 && application != APPLICATION {
+        return Err(corrupt(path, "this is another program's database"));
+    }
+    let newest = MIGRATIONS.len() as i64;
+    if version > newest {
+        let what = format!("{}: schema {version} is newer than this build's {newest}", path.display());
+        return Err(StoreError::new(Fault::Unusable, what).with_hint("use the version of the program that wrote it"));
+    }
+    let missing = MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX));
+    for migration in missing {
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    if version < newest {
+        let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {newest}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}

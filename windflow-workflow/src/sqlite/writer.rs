@@ -1,0 +1,110 @@
+//! The one task that writes: it takes what waits, and commits it together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Row as _};
+use tokio::sync::mpsc;
+use windflow_core::StoreError;
+use windflow_core::store::Fault;
+
+use super::cache::Cache;
+use super::group::Group;
+use super::request::Request;
+use super::sql::Statements;
+use super::store::Shared;
+
+/// At most so many calls share a commit.
+const MOST: usize = 4_096;
+
+/// How often the file is asked whether another process has written, while somebody waits for news.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A log of this size is worth a warning; it should have been taken into the file long before.
+const LARGE_LOG: u64 = 64 * 1024 * 1024;
+
+/// Serves requests until nobody can ask any more, then closes the file.
+pub(super) async fn write(
+    shared: Arc<Shared>,
+    mut connection: SqliteConnection,
+    mut requests: mpsc::Receiver<Request>,
+) {
+    let mut cache = Cache::default();
+    let mut statements = Statements::default();
+    let mut broken: Option<StoreError> = None;
+    let mut warned_at = LARGE_LOG;
+    let mut commits = 0_u64;
+    loop {
+        let mut group = Vec::new();
+        let waited_for = shared.waiting.load(Ordering::Relaxed) > 0 && broken.is_none();
+        let taken = tokio::select! {
+            biased;
+            taken = requests.recv_many(&mut group, MOST) => Some(taken),
+            () = shared.waits.notified() => None,
+            () = tokio::time::sleep(LOOK), if waited_for => {
+                look(&shared, &mut connection, &mut cache).await;
+                None
+            }
+        };
+        match taken {
+            None => continue,
+            Some(0) => break,
+            Some(_) => {}
+        }
+        if let Some(error) = &broken {
+            group.into_iter().for_each(|request| request.fail(error.clone()));
+            continue;
+        }
+        let done = Group::new(&shared, &mut connection, &mut cache).run(&mut statements, group).await;
+        done.news.iter().for_each(|namespace| shared.bell.ring(namespace));
+        if done.failure.is_some_and(|failure| failure.fault == Fault::Unknown) {
+            // A commit that failed on the disk is never tried again in place: what the page cache says then need not
+            // be what the disk has.
+            let what = format_args!("{}: writing has stopped after a failed commit", shared.path.display());
+            broken = Some(StoreError::new(Fault::Unavailable, what).with_hint("restart the process"));
+        }
+        commits += 1;
+        if commits.is_multiple_of(1_024) {
+            watch_log(&shared.path, &mut warned_at);
+        }
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(file = %shared.path.display(), %error, "the store was not closed cleanly");
+    }
+    shared.closed.notify_one();
+}
+
+/// Rings for everybody when another process has written.
+async fn look(shared: &Shared, connection: &mut SqliteConnection, cache: &mut Cache) {
+    let Ok(row) = sqlx::query("PRAGMA data_version").fetch_one(connection).await else { return };
+    let version: i64 = row.get(0);
+    let before = cache.version;
+    if before != Some(version) {
+        cache.forget();
+        cache.version = Some(version);
+        // The first look has nothing to compare with.
+        if before.is_some() {
+            shared.bell.ring_all();
+        }
+    }
+}
+
+/// Warns, once for every doubling, of a log that does not shrink: a reader holds a snapshot open.
+fn watch_log(path: &Path, warned_at: &mut u64) {
+    let mut log = path.to_path_buf().into_os_string();
+    log.push("-wal");
+    let size = std::fs::metadata(&log).map_or(0, |found| found.len());
+    if size > *warned_at {
+        *warned_at = size * 2;
+        tracing::warn!(
+            file = %Path::new(&log).display(),
+            mib = size / 1024 / 1024,
+            "the log grows: some process has had a read of this file open for long"
+        );
+    } else if size < LARGE_LOG {
+        *warned_at = LARGE_LOG;
+    }
+}
