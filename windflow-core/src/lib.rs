@@ -1,9 +1,9 @@
 //! A durable workflow engine with compensation, and the contracts its steps, stores and deployment targets meet.
 
 pub mod action;
+pub mod engine;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub mod engine;
 pub mod evaluator;
 pub mod hash;
 pub mod id;

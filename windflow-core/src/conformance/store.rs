@@ -588,8 +588,8 @@ macro_rules! store_conformance {
     ($open:expr) => {
         $crate::store_conformance!(@each $open;
             creates_once, 11; creates_once_among_many, 3; appends_at_the_head, 14; one_record_per_position, 300;
-            fences_old_epochs, 11; leases_keep_others_away, 9; nothing_is_left_behind, 16; inbox_keeps_and_dedups, 12;
-            lists_in_pages, 11; unknown_runs_are_not_found, 8; news_wakes_who_waits, 2;);
+            fences_old_epochs, 10; leases_keep_others_away, 8; nothing_is_left_behind, 15; inbox_keeps_and_dedups, 12;
+            lists_in_pages, 11; unknown_runs_are_not_found, 7; news_wakes_who_waits, 2;);
     };
     (@each $open:expr; $($check:ident, $least:literal;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -174,7 +174,7 @@ impl Driver {
             events.extend(self.run.advance(now, input)?);
         }
         if !events.is_empty() || !consumed.is_empty() {
-            let at = now.max(self.run.summary().updated_at);
+            let at = self.run.updated_at();
             self.append(after, at, events, consumed).await?;
         }
         for done in self.checkpoints.drain(..) {

@@ -136,11 +136,14 @@ impl Advance<'_> {
         if self.run.paused {
             return Ok(());
         }
-        let poisonous = self
-            .run
-            .plan
-            .indices()
-            .find(|node| self.run.steps[node.index()].extra.as_deref().is_some_and(|extra| extra.crashes >= 3));
+        let poisonous = self.run.plan.indices().find(|node| {
+            let step = &self.run.steps[node.index()];
+            // Only what would be tried again can kill again.
+            matches!(
+                (self.run.phase, step.state),
+                (Phase::Forward, StepState::Unknown) | (Phase::Compensating, StepState::UndoReady)
+            ) && step.extra.as_deref().is_some_and(|extra| extra.crashes >= 3)
+        });
         match poisonous {
             Some(node) => self.emit(Event::Quarantined { node }),
             None => Ok(()),

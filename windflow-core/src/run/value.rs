@@ -141,6 +141,12 @@ impl Run {
         self.seq
     }
 
+    /// When its journal last grew.
+    #[must_use]
+    pub fn updated_at(&self) -> Timestamp {
+        self.updated_at
+    }
+
     /// Under which epoch it was last taken.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

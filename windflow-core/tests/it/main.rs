@@ -2,3 +2,7 @@
 
 #[cfg(feature = "conformance")]
 mod store;
+//! What windflow-core promises, from outside.
+
+#[cfg(feature = "conformance")]
+mod target;

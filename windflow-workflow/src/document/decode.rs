@@ -100,10 +100,7 @@ impl<'n> At<'n> {
     }
 
     pub(crate) fn number(&self, problems: &mut Problems) -> Option<f64> {
-        self.node
-            .to_scalar_value()
-            .and_then(|value| value.as_f64())
-            .or_else(|| self.expected(problems, "a number"))
+        self.node.to_scalar_value().and_then(|value| value.as_f64()).or_else(|| self.expected(problems, "a number"))
     }
 
     pub(crate) fn duration(&self, problems: &mut Problems) -> Option<Duration> {
@@ -111,7 +108,8 @@ impl<'n> At<'n> {
         match parse_duration(text) {
             Ok(duration) => Some(duration),
             Err(message) => {
-                self.hinted(problems, message, "a duration reads like 500ms, 30s, 5m or 1h30m");
+                let hint = (!message.contains("write")).then(|| "write it like 500ms, 30s, 5m or 1h30m".to_owned());
+                problems.hinted(self.node.span, &self.path, message, hint);
                 None
             }
         }
@@ -147,18 +145,17 @@ impl<'n> At<'n> {
     }
 
     fn enumerate(&self, items: &'n [Node]) -> Vec<At<'n>> {
-        items
-            .iter()
-            .enumerate()
-            .map(|(index, node)| At { node, path: format!("{}[{index}]", self.path) })
-            .collect()
+        items.iter().enumerate().map(|(index, node)| At { node, path: format!("{}[{index}]", self.path) }).collect()
     }
 
     /// The entries of a map whose keys the author chooses.
     pub(crate) fn entries(&self, problems: &mut Problems) -> Option<Vec<(&'n Entry, At<'n>)>> {
         match &self.node.kind {
             Kind::Map(entries) => Some(
-                entries.iter().map(|entry| (entry, At { node: &entry.value, path: join(&self.path, &entry.key) })).collect(),
+                entries
+                    .iter()
+                    .map(|entry| (entry, At { node: &entry.value, path: join(&self.path, &entry.key) }))
+                    .collect(),
             ),
             _ => self.expected(problems, "a map"),
         }
@@ -184,8 +181,8 @@ impl<'n> At<'n> {
                 continue;
             }
             let key: String = entry.key.chars().take(80).collect();
-            let hint = did_you_mean(&key, known.iter().copied())
-                .unwrap_or_else(|| format!("known: {}", known.join(", ")));
+            let hint =
+                did_you_mean(&key, known.iter().copied()).unwrap_or_else(|| format!("known: {}", known.join(", ")));
             problems.hinted(entry.key_span, &at.path, format_args!("is not a key of {what}"), Some(hint));
         }
         Some(Fields { span: self.node.span, path: self.path.clone(), entries })

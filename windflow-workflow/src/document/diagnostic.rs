@@ -114,8 +114,13 @@ impl Diagnostics {
     pub fn new(mut list: Vec<Diagnostic>, sources: Vec<Source>) -> Self {
         let rank = |file: &str| sources.iter().position(|source| source.name() == file).unwrap_or(usize::MAX);
         list.sort_by(|a, b| {
-            (rank(&a.file), a.line, a.column, &a.path, &a.message)
-                .cmp(&(rank(&b.file), b.line, b.column, &b.path, &b.message))
+            (rank(&a.file), a.line, a.column, &a.path, &a.message).cmp(&(
+                rank(&b.file),
+                b.line,
+                b.column,
+                &b.path,
+                &b.message,
+            ))
         });
         list.dedup();
         Self { list, sources }

@@ -34,9 +34,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     let (mut total, mut last) = (0_u64, u64::MAX);
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(|| {
-            format!("'{shown}' has no unit: write '{shown}s' for seconds, or use ms, m, h or d")
-        })?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(|| format!("'{shown}' has no unit: write '{shown}s' for seconds, or use ms, m, h or d"))?;
         let (number, after) = rest.split_at(end);
         let length = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, next) = after.split_at(length);
@@ -53,8 +53,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             0
         } else {
             let scale = 10_u64.pow(u32::try_from(part.len()).unwrap_or(6));
-            u64::try_from(u128::from(part.parse::<u64>().map_err(|_| wrong())?) * u128::from(micros) / u128::from(scale))
-                .unwrap_or(u64::MAX)
+            u64::try_from(
+                u128::from(part.parse::<u64>().map_err(|_| wrong())?) * u128::from(micros) / u128::from(scale),
+            )
+            .unwrap_or(u64::MAX)
         };
         let add = whole.parse::<u64>().ok().and_then(|n| n.checked_mul(micros)).and_then(|n| n.checked_add(fraction));
         total = add.and_then(|n| total.checked_add(n)).ok_or_else(|| format!("'{shown}' is too long"))?;
@@ -77,7 +79,9 @@ mod tests {
         assert_eq!(ms("2d"), Ok(172_800_000));
         assert_eq!(ms("1m30s500ms"), Ok(90_500));
         assert_eq!(ms("0"), Ok(0));
-        for bad in ["", "10", "s", "10x", "1s1m", "1s1s", "-1s", "1..5s", "99999999999999999999s", "1,5s", "s10", "1.s.", "é"] {
+        for bad in
+            ["", "10", "s", "10x", "1s1m", "1s1s", "-1s", "1..5s", "99999999999999999999s", "1,5s", "s10", "1.s.", "é"]
+        {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

@@ -4,11 +4,13 @@
 mod decode;
 mod diagnostic;
 mod duration;
+mod keys;
 mod limits;
 mod reader;
 mod scalar;
 mod source;
 mod tree;
+mod workflow;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use duration::parse_duration;
@@ -17,3 +19,4 @@ pub use reader::{Work, read};
 pub use scalar::Scalar;
 pub use source::{Position, Source, Span};
 pub use tree::{Entry, Kind, Node};
+pub use workflow::WorkflowDocument;

@@ -63,9 +63,8 @@ pub(crate) fn check_text<'a>(file: &str, bytes: &'a [u8], limits: &Limits) -> Re
         let message = format!("the file is longer than {} bytes, the most that is read", limits.max_bytes);
         return Err(one(0, message, Some("split it, or move data to files that the steps read themselves")));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        one(error.valid_up_to(), "is not UTF-8 text".to_owned(), Some("save the file as UTF-8"))
-    })?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| one(error.valid_up_to(), "is not UTF-8 text".to_owned(), Some("save the file as UTF-8")))?;
     // The parser takes NUL for the end of the file; YAML allows none of these.
     match bytes.iter().position(|b| (*b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || *b == 0x7f) {
         Some(at) => {
@@ -255,7 +254,8 @@ impl Reader<'_> {
                     *key = Some((named.unwrap_or_default(), node.span, good));
                     if !good {
                         let path = self.path();
-                        let hint = "if this is meant as text, put it in quotes; '{{ … }}' alone reads as a map".to_owned();
+                        let hint =
+                            "if this is meant as text, put it in quotes; '{{ … }}' alone reads as a map".to_owned();
                         self.problems.hinted(node.span, &path, "a key must be text", Some(hint));
                     }
                 }
@@ -269,8 +269,10 @@ impl Reader<'_> {
         self.work.alias_nodes += nodes;
         self.work.alias_bytes += bytes;
         if self.work.alias_nodes > self.limits.max_alias_nodes || self.work.alias_bytes > self.limits.max_alias_bytes {
-            let message =
-                format_args!("anchors and aliases copy more than {} nodes or {} bytes", self.limits.max_alias_nodes, self.limits.max_alias_bytes);
+            let message = format_args!(
+                "anchors and aliases copy more than {} nodes or {} bytes",
+                self.limits.max_alias_nodes, self.limits.max_alias_bytes
+            );
             return self.stop(node.span.start, message, Some("write less of the file through aliases"));
         }
         Some(())
@@ -326,10 +328,15 @@ impl Reader<'_> {
             match entry.value.kind {
                 Kind::Map(more) => brought.extend(more),
                 Kind::List(items) if items.iter().all(|item| matches!(item.kind, Kind::Map(_))) => {
-                    brought.extend(items.into_iter().filter_map(|item| match item.kind {
-                        Kind::Map(more) => Some(more),
-                        _ => None,
-                    }).flatten());
+                    brought.extend(
+                        items
+                            .into_iter()
+                            .filter_map(|item| match item.kind {
+                                Kind::Map(more) => Some(more),
+                                _ => None,
+                            })
+                            .flatten(),
+                    );
                 }
                 _ => {
                     let path = join(&self.path(), "<<");

@@ -100,12 +100,12 @@ impl Node {
                     .filter(|(_, after)| after.is_empty() || after.starts_with(['.', '[']))
                     .max_by_key(|(entry, _)| entry.key.len())
                     .map(|(entry, after)| (&entry.value, entry.key_span, after)),
-                Kind::List(items) => rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(
-                    |(index, after)| {
+                Kind::List(items) => {
+                    rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(|(index, after)| {
                         let item = items.get(index.parse::<usize>().ok()?)?;
                         Some((item, item.span, after))
-                    },
-                ),
+                    })
+                }
                 Kind::Scalar(_) => None,
             };
             let Some((next, place, after)) = found else { break };

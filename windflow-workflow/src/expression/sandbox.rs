@@ -229,9 +229,9 @@ fn siblings(script: &str, missing: &str, variables: &Value) -> Vec<String> {
     for (at, _) in script.match_indices(missing) {
         let before = script[..at].trim_end_matches(['"', '\'']).trim_end_matches(['.', '[', '?']);
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        let start = before.rfind(|c: char| !word(c)).map_or(0, |found| {
-            found + before[found..].chars().next().map_or(1, char::len_utf8)
-        });
+        let start = before
+            .rfind(|c: char| !word(c))
+            .map_or(0, |found| found + before[found..].chars().next().map_or(1, char::len_utf8));
         let found = before[start..].split('.').try_fold(variables, |value, key| value.get(key));
         known.extend(found.and_then(Value::as_object).into_iter().flat_map(|map| map.keys().cloned()));
     }

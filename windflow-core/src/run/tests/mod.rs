@@ -1,0 +1,7 @@
+//! Tables of the run: what is fed in, what is written down, what is owed.
+
+mod failure;
+mod forward;
+mod operator;
+mod property;
+mod table;

@@ -1,0 +1,195 @@
+//! Every expression of a document: can it be read, and are the inputs it reads there?
+
+use windflow_core::workflow::{Piece, WorkflowSpec, did_you_mean, pieces};
+
+use crate::document::decode::At;
+use crate::document::diagnostic::Problems;
+use crate::document::source::{Position, Source, Span};
+use crate::document::tree::{Kind, Node};
+use crate::expression::Sandbox;
+
+/// An expression and where it stands.
+#[derive(Debug)]
+pub(super) struct Found<'n> {
+    pub(super) text: &'n str,
+    pub(super) path: String,
+    /// Where its first character stands, or at least the text it is in.
+    start: Position,
+    /// Whether the file says it letter by letter, so that places inside it can be told.
+    verbatim: bool,
+}
+
+impl Found<'_> {
+    /// The place of a byte of the expression.
+    pub(super) fn place(&self, byte: usize) -> Position {
+        match self.text.get(..byte) {
+            Some(before) if self.verbatim && !before.contains('\n') => self.start.right(before.chars().count()),
+            _ => self.start,
+        }
+    }
+}
+
+/// The expressions in a template, and the places of those that are never closed.
+pub(super) fn in_template<'n>(at: &At<'n>, source: &Source) -> (Vec<Found<'n>>, Vec<(Position, String)>) {
+    let (mut found, mut unclosed) = (Vec::new(), Vec::new());
+    walk(at.node, &at.path, source, &mut found, &mut unclosed);
+    (found, unclosed)
+}
+
+fn walk<'n>(
+    node: &'n Node,
+    path: &str,
+    source: &Source,
+    found: &mut Vec<Found<'n>>,
+    unclosed: &mut Vec<(Position, String)>,
+) {
+    match &node.kind {
+        Kind::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &format!("{path}[{index}]"), source, found, unclosed);
+            }
+        }
+        Kind::Map(entries) => {
+            for entry in entries {
+                walk(&entry.value, &format!("{path}.{}", entry.key), source, found, unclosed);
+            }
+        }
+        Kind::Scalar(scalar) if scalar.text().contains("${{") => match pieces(scalar.text()) {
+            Ok(pieces) => {
+                let expressions = pieces.iter().filter_map(|piece| match piece {
+                    Piece::Expression(text) => Some(*text),
+                    Piece::Text(_) => None,
+                });
+                for (nth, text) in expressions.enumerate() {
+                    found.push(stands(text, path, node.span, source.find_in(node.span, "${{", nth), 3, source));
+                }
+            }
+            Err(at) => {
+                let nth = scalar.text()[..at].matches("${{").count();
+                unclosed.push((source.find_in(node.span, "${{", nth).unwrap_or(node.span.start), path.to_owned()));
+            }
+        },
+        Kind::Scalar(_) => {}
+    }
+}
+
+/// The expression of an `if`, with or without `${{ }}`.
+pub(super) fn in_condition<'n>(at: &At<'n>, source: &Source) -> Option<Found<'n>> {
+    let text = at.raw()?;
+    match pieces(text).as_deref() {
+        Ok([Piece::Expression(text)]) => {
+            Some(stands(text, &at.path, at.node.span, source.find_in(at.node.span, "${{", 0), 3, source))
+        }
+        Ok([Piece::Text(text)]) => {
+            let quoted = matches!(&at.node.kind, Kind::Scalar(scalar) if !scalar.is_plain());
+            Some(stands(text.trim(), &at.path, at.node.span, Some(at.node.span.start), usize::from(quoted), source))
+        }
+        _ => None,
+    }
+}
+
+fn stands<'n>(
+    text: &'n str,
+    path: &str,
+    span: Span,
+    open: Option<Position>,
+    skip: usize,
+    source: &Source,
+) -> Found<'n> {
+    let open = open.unwrap_or(span.start);
+    let column = usize::try_from(open.column).unwrap_or(1) - 1 + skip;
+    let rest: String = source.line(open.line).unwrap_or_default().chars().skip(column).collect();
+    let space = rest.chars().take_while(|c| *c == ' ').count();
+    let first = text.split('\n').next().unwrap_or_default();
+    let verbatim = rest.trim_start_matches(' ').starts_with(first);
+    let start = if verbatim { open.right(skip + space) } else { open };
+    Found { text, path: path.to_owned(), start, verbatim }
+}
+
+/// Checks what an expression says on its own: its syntax, and the inputs it reads.
+pub(super) fn check(found: &Found<'_>, spec: &WorkflowSpec, sandbox: &Sandbox, problems: &mut Problems) {
+    let file = problems.source.name().to_owned();
+    let note = |at: Position, message: String| crate::document::Diagnostic::new(&file, at, &found.path, message);
+    if let Err(error) = sandbox.check(found.text) {
+        let line = found.text.split('\n').nth(error.line.saturating_sub(1)).unwrap_or_default();
+        let before: usize = line.chars().take(error.column.saturating_sub(1)).map(char::len_utf8).sum();
+        let at = if error.line <= 1 { found.place(before) } else { found.start };
+        let shown: String = found.text.chars().take(60).collect();
+        problems.push(note(
+            at,
+            format!("cannot read the expression '{shown}': {}", error.message.replace("script", "expression")),
+        ));
+        return;
+    }
+    let Some(inputs) = &spec.inputs else { return };
+    for (name, byte) in members(found.text, "inputs") {
+        if inputs.contains_key(name) {
+            continue;
+        }
+        let message = format!("reads 'inputs.{name}', and there is no such input");
+        let mut problem = note(found.place(byte), message);
+        problem.hint = did_you_mean(name, inputs.keys().map(String::as_str));
+        if problem.hint.is_none() && inputs.is_empty() {
+            problem.hint = Some("the workflow has no inputs".to_owned());
+        }
+        problems.push(problem);
+    }
+}
+
+/// The members of a variable that an expression names, `inputs.x`, `inputs?.x` or `inputs["x"]`, each with the place of its
+/// name. What stands in quotes is not looked at.
+pub(super) fn members<'t>(expression: &'t str, variable: &str) -> Vec<(&'t str, usize)> {
+    let bytes = expression.as_bytes();
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let (mut out, mut at, mut quote) = (Vec::new(), 0, None);
+    while at < bytes.len() {
+        let here = bytes[at];
+        match quote {
+            Some(_) if here == b'\\' => at += 1,
+            Some(open) if open == here => quote = None,
+            Some(_) => {}
+            None if matches!(here, b'"' | b'`' | b'\'') => quote = Some(here),
+            None if word(here) => {
+                let end = bytes[at..].iter().position(|b| !word(*b)).map_or(bytes.len(), |length| at + length);
+                let member = at > 0 && bytes[at - 1] == b'.';
+                if &expression[at..end] == variable && !member {
+                    out.extend(member_after(expression, end));
+                }
+                at = end;
+                continue;
+            }
+            None => {}
+        }
+        at += 1;
+    }
+    out
+}
+
+fn member_after(expression: &str, at: usize) -> Option<(&str, usize)> {
+    let rest = expression.get(at..)?.trim_start();
+    let place = |inner: &str| expression.len() - inner.len();
+    let rest = rest.strip_prefix('?').unwrap_or(rest);
+    if let Some(name) = rest.strip_prefix('.') {
+        let name = name.trim_start();
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+        // `inputs.keys()` is a function, not an input.
+        let call = name[end..].trim_start().starts_with('(');
+        return (end > 0 && !call).then(|| (&name[..end], place(name)));
+    }
+    let index = rest.strip_prefix('[')?.trim_start();
+    let quote = index.chars().next().filter(|c| matches!(c, '"' | '`'))?;
+    let name = &index[1..];
+    Some((&name[..name.find(quote)?], place(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_an_expression_names_are_found() {
+        let found = |text| members(text, "inputs");
+        assert_eq!(found("inputs.a + inputs[\"b-c\"] + inputs?.d"), [("a", 7), ("b-c", 19), ("d", 35)]);
+        assert_eq!(found("nodes.inputs.x + my_inputs.y + \"inputs.z\" + inputs.keys() + inputs[k]"), []);
+    }
+}

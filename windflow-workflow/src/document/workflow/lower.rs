@@ -1,0 +1,54 @@
+//! A workflow file turned into the engine's own form.
+
+use windflow_core::workflow::{OnFailure, WorkflowSpec};
+use windflow_core::{NodeName, WorkflowName};
+
+use super::inputs::inputs;
+use super::node::node;
+use crate::document::decode::At;
+use crate::document::diagnostic::Problems;
+use crate::document::keys;
+use crate::document::tree::Node;
+
+pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
+    [("compensate", OnFailure::Compensate), ("stop", OnFailure::Stop)];
+
+/// The workflow a file describes, and whether every node of it could be read: only then is it worth while to check the
+/// graph. `None` when there is nothing to go on with.
+pub(super) fn lower(root: &Node, problems: &mut Problems) -> Option<(WorkflowSpec, bool)> {
+    let at = At::root(root);
+    let fields = at.fields(problems, "a workflow", keys::WORKFLOW, keys::WORKFLOW_LATER)?;
+    let name = fields
+        .need(problems, "name", "give the workflow a name, such as 'name: release'")
+        .and_then(|at| at.name(problems, WorkflowName::new));
+    let mut spec = WorkflowSpec::new(name.or_else(|| WorkflowName::new("_").ok())?);
+    if let Some(at) = fields.get("description") {
+        at.text(problems);
+    }
+    spec.inputs = fields.get("inputs").map(|at| inputs(at, problems));
+    if let Some(on_failure) = fields.get("on_failure").and_then(|at| at.choice(problems, &ON_FAILURE)) {
+        spec.on_failure = on_failure;
+    }
+    if let Some(most) = fields.get("max_parallel").and_then(|at| at.whole(problems, 1, 100_000)) {
+        spec.max_parallel = u32::try_from(most).unwrap_or(WorkflowSpec::DEFAULT_PARALLEL);
+    }
+    spec.deadline = fields.get("deadline").and_then(|at| at.duration(problems));
+    if let Some(at) = fields.get("outputs").filter(|at| !at.is_null()) {
+        spec.outputs = at.entries(problems).map(|_| at.node.to_value());
+    }
+    let mut whole = true;
+    let nodes = fields.need(problems, "nodes", "a map of named nodes, each with 'uses'");
+    let Some(entries) = nodes.and_then(|at| at.entries(problems)) else { return Some((spec, false)) };
+    for (entry, at) in entries {
+        let read = match NodeName::new(&entry.key) {
+            Ok(name) => node(name, &at, problems),
+            Err(error) => {
+                problems.error(entry.key_span, &at.path, error);
+                None
+            }
+        };
+        whole &= read.is_some();
+        spec.nodes.extend(read);
+    }
+    Some((spec, whole))
+}

@@ -1,0 +1,7 @@
+//! The SQLite store: the suite of every store, and what only a file can get wrong.
+
+mod conformance;
+mod kill;
+mod model;
+mod place;
+mod processes;
