@@ -15,6 +15,11 @@ impl Scalar {
         Self { text: text.into(), plain }
     }
 
+    /// The same with another text.
+    pub(crate) fn with_text(&self, text: String) -> Self {
+        Self { text: text.into_boxed_str(), plain: self.plain }
+    }
+
     /// Its text, quotes and escapes undone.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument};
+use windflow_workflow::Environment;
+use windflow_workflow::document::{Diagnostics, Limits, StackDocument, WorkflowDocument, load_workflow};
+use windflow_workflow::environment::MemoryFiles;
 
 fn fixtures(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(folder);
@@ -20,13 +22,18 @@ fn problems(path: &Path) -> Diagnostics {
     let name = path.file_name().unwrap().to_string_lossy();
     let text = fs::read_to_string(path).unwrap();
     let limits = if name.contains("untrusted") { Limits::untrusted() } else { Limits::operator() };
-    WorkflowDocument::parse(&name, &text, &limits).err().unwrap_or_default()
+    if name.starts_with("stack") {
+        StackDocument::parse(&name, &text, Path::new("/srv/shop"), &environment(), &limits).err().unwrap_or_default()
+    } else {
+        WorkflowDocument::parse(&name, &text, &limits).err().unwrap_or_default()
+    }
 }
 
 /// Set `WINDFLOW_BLESS=1` to write what is found as what is expected, then look at the difference.
 #[test]
 fn every_bad_file_is_told_as_expected() {
     let files = fixtures("bad");
+    assert!(files.len() >= 60, "only {} bad files", files.len());
     let bless = std::env::var_os("WINDFLOW_BLESS").is_some();
     let mut wrong = Vec::new();
     for path in &files {
@@ -41,4 +48,101 @@ fn every_bad_file_is_told_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "{} differ from what is expected:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn environment() -> Environment {
+    Environment::new("/srv/shop")
+        .with_variables([("TAG", "1.28"), ("EMPTY", ""), ("TOKEN", "secret://env/TOKEN")])
+        .with_files(MemoryFiles::from([
+            ("/srv/shop/deploy/web.yaml", "services:\n  web:\n    image: web:${TAG}\n    environment:\n      GREETING: ${{ inputs.greeting }}\n"),
+            ("/srv/shop/deploy/broken.yaml", "services:\n  web:\n    imag: web\n"),
+            ("/srv/shop/deploy/flow.yaml", FLOW),
+            ("/srv/shop/deploy/lost.yaml", LOST),
+        ]))
+}
+
+const FLOW: &str = "\
+name: release
+inputs: { greeting: string }
+nodes:
+  web:
+    uses: deploy
+    with: { target: local, stack: web.yaml }
+";
+
+const LOST: &str = "\
+name: release
+nodes:
+  a: { uses: deploy, with: { target: local, stack: wbe.yaml } }
+  b: { uses: deploy, with: { target: local, stack: broken.yaml } }
+  c: { uses: deploy, with: { target: local, stack: \"${{ inputs.file }}\" } }
+  d: { uses: deploy, with: { target: local, stack: [a] }, needs: e }
+";
+
+#[test]
+fn the_stack_a_node_names_is_pinned_to_the_workflow() {
+    let load = |environment: &Environment| {
+        load_workflow(Path::new("deploy/flow.yaml"), environment, &Limits::operator()).unwrap()
+    };
+    let document = load(&environment());
+    assert_eq!(
+        document.spec().nodes[0].with,
+        serde_json::json!({"target": "local", "stack": {"name": "deploy", "services": {"web": {
+            "image": "web:1.28", "environment": {"GREETING": {"plain": "${{ inputs.greeting }}"}},
+        }}}})
+    );
+    assert!(document.workflow().is_templated(document.workflow().find("web").unwrap()));
+    let other = load(&environment().with_variable("TAG", "2"));
+    assert_ne!(document.workflow().hash(), other.workflow().hash());
+}
+
+#[test]
+fn what_is_wrong_with_a_named_stack_is_told_in_both_files() {
+    let lost = load_workflow(Path::new("deploy/lost.yaml"), &environment(), &Limits::operator()).unwrap_err();
+    let told: Vec<String> = lost.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "deploy/lost.yaml:3:52: nodes.a.with.stack: the stack file 'wbe.yaml' cannot be used: deploy/wbe.yaml:1:1: there is no such file",
+            "deploy/lost.yaml:4:52: nodes.b.with.stack: the stack file 'broken.yaml' cannot be used: deploy/broken.yaml:3:5: services.web: says nothing to run (name an 'image', or a process in 'x-windflow: { process: { command: […] } }')",
+            "deploy/lost.yaml:5:52: nodes.c.with.stack: cannot be an expression: the stack is pinned to the run before it starts (name the file itself; what differs from run to run stands in it as ${{ inputs.x }})",
+            "deploy/lost.yaml:6:52: nodes.d.with.stack: must be the name of a stack file, not a list",
+            "deploy/lost.yaml:6:66: nodes.d.needs: there is no node 'e' (did you mean 'a'?)",
+            "deploy/wbe.yaml:1:1: there is no such file",
+            "deploy/broken.yaml:3:5: services.web: says nothing to run (name an 'image', or a process in 'x-windflow: { process: { command: […] } }')",
+            "deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
+        ]
+    );
+}
+
+#[test]
+fn good_files_become_what_stands_beside_them() {
+    let bless = std::env::var_os("WINDFLOW_BLESS").is_some();
+    let files = fixtures("good");
+    assert!(files.len() >= 4);
+    for path in files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let found = if name.starts_with("stack") {
+            let document =
+                StackDocument::parse(&name, &text, Path::new("/srv/shop"), &environment(), &Limits::operator())
+                    .unwrap_or_else(|wrong| panic!("{}", wrong.render()));
+            let json = serde_json::to_value(document.stack()).unwrap();
+            let back: windflow_core::target::Stack = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!(&back, document.stack());
+            json
+        } else {
+            let document = WorkflowDocument::parse(&name, &text, &Limits::operator())
+                .unwrap_or_else(|wrong| panic!("{}", wrong.render()));
+            let workflow = document.workflow();
+            assert_eq!(*windflow_core::Workflow::from_bytes(workflow.bytes()).unwrap(), *workflow);
+            serde_json::to_value(document.spec()).unwrap()
+        };
+        let found = serde_json::to_string_pretty(&found).unwrap() + "\n";
+        let beside = path.with_extension("json");
+        if bless {
+            fs::write(&beside, &found).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&beside).unwrap_or_default(), found, "{name}");
+    }
 }
