@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use windflow_core::run::{After, Cause, Event, Leftover, Resolution, Run, Subject};
-use windflow_core::{NodeIndex, Recorded, Timestamp, Undone};
-use windflow_core::{RunState, Seen};
+use windflow_core::run::{After, Cause, Event, Leftover, Resolution, Subject};
 use windflow_core::outcome::{Resumed, Until};
+use windflow_core::{NodeIndex, Recorded, RunState, Seen, Timestamp, Undone, Workflow};
 
 use super::output::Tone;
 use super::text::{clean, duration, moment};
@@ -30,11 +29,11 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// An event in words. `run` is the run with the event folded in.
-    pub fn tell(&mut self, run: &Run, recorded: &Recorded) -> Line {
+    /// An event in words.
+    pub fn tell(&mut self, plan: &Workflow, recorded: &Recorded) -> Line {
         let event = &recorded.event;
-        let node = event.node().map(|at| run.workflow().node(at).name.to_string());
-        let (tone, news, text) = self.words(run, recorded.at, event);
+        let node = event.node().map(|at| plan.node(at).name.to_string());
+        let (tone, news, text) = self.words(plan, recorded.at, event);
         Line { node, text, tone, news }
     }
 
@@ -42,7 +41,7 @@ impl Teller {
         self.began.get(&node).map_or_else(String::new, |began| format!(" in {}", duration(began.until(at))))
     }
 
-    fn words(&mut self, run: &Run, at: Timestamp, event: &Event) -> (Tone, bool, String) {
+    fn words(&mut self, plan: &Workflow, at: Timestamp, event: &Event) -> (Tone, bool, String) {
         use Tone::{Bad, Care, Dim, Good, Plain};
         let again = |retry_at: &Option<Timestamp>| match retry_at {
             Some(retry_at) => format!("; again in {}", duration(at.until(*retry_at))),
@@ -63,7 +62,7 @@ impl Teller {
                 (Plain, true, format!("started{which}"))
             }
             Event::Checkpointed { .. } => (Dim, false, "left a checkpoint".to_owned()),
-            Event::Parked { until, .. } => (Care, true, parked(run, until)),
+            Event::Parked { until, .. } => (Care, true, parked(until)),
             Event::Unparked { node, resumed } => {
                 self.began.insert(*node, at);
                 (Plain, true, unparked(resumed))
@@ -88,7 +87,7 @@ impl Teller {
                 (Bad, true, "was running at three crashes in a row; the run is paused".to_owned())
             }
             Event::Resumed { principal } => (Plain, true, format!("resumed by {}", clean(&principal.to_string()))),
-            Event::Stopping { cause } => (Care, true, stopping(run, cause)),
+            Event::Stopping { cause } => (Care, true, stopping(plan, cause)),
             Event::CompensationBegan => (Care, true, "undoing what was done".to_owned()),
             Event::UndoStarted { node, attempt } => {
                 self.began.insert(*node, at);
@@ -103,13 +102,13 @@ impl Teller {
             Event::UndoFailed { error, retry_at, .. } => {
                 (Bad, true, format!("could not be undone: {}{}", clean(&error.to_string()), again(retry_at)))
             }
-            Event::Stuck { leftovers } => (Bad, true, format!("stuck{}", list(run, leftovers))),
+            Event::Stuck { leftovers } => (Bad, true, format!("stuck{}", list(plan, leftovers))),
             Event::Resolved { resolution, reason, principal, .. } => {
                 let text = format!("{} by {}{}", resolved(resolution), clean(&principal.to_string()), because(reason));
                 (Plain, true, text)
             }
             Event::Reopened { nodes, principal } => {
-                let names: Vec<&str> = nodes.iter().map(|(at, _)| run.workflow().node(*at).name.as_str()).collect();
+                let names: Vec<&str> = nodes.iter().map(|(at, _)| plan.node(*at).name.as_str()).collect();
                 (Plain, true, format!("{} tried again by {}", names.join(", "), clean(&principal.to_string())))
             }
             Event::RequestRefused { request, why, principal } => {
@@ -139,7 +138,7 @@ fn because(reason: &str) -> String {
 }
 
 /// What a step waits for. An approval is a signal with a name of its own.
-fn parked(_run: &Run, until: &Until) -> String {
+fn parked(until: &Until) -> String {
     match until {
         Until::Time(at) => format!("waits until {}", moment(*at)),
         Until::Signal { name, deadline } => {
@@ -173,9 +172,9 @@ fn observed(at: Timestamp, seen: &Seen, then: &After) -> (Tone, bool, String) {
     (tone, true, format!("{found}; {follows}"))
 }
 
-fn stopping(run: &Run, cause: &Cause) -> String {
+fn stopping(plan: &Workflow, cause: &Cause) -> String {
     match cause {
-        Cause::Failure { node } => format!("stopping: {} has failed", run.workflow().node(*node).name),
+        Cause::Failure { node } => format!("stopping: {} has failed", plan.node(*node).name),
         Cause::Outputs => "stopping: the output cannot be evaluated".to_owned(),
         Cause::Cancel { principal, reason } => {
             format!("cancelled by {}{}", clean(&principal.to_string()), because(reason))
@@ -196,10 +195,10 @@ fn resolved(resolution: &Resolution) -> &'static str {
     }
 }
 
-fn list(run: &Run, leftovers: &[Leftover]) -> String {
+fn list(plan: &Workflow, leftovers: &[Leftover]) -> String {
     let all: Vec<String> = leftovers
         .iter()
-        .map(|left| format!("{} ({})", run.workflow().node(left.node).name, clean(&left.why)))
+        .map(|left| format!("{} ({})", plan.node(left.node).name, clean(&left.why)))
         .collect();
     if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 use windflow_core::run::{Leftover, Run};
-use windflow_core::{NodeIndex, Recorded, Summary};
+use windflow_core::{NodeIndex, Recorded, RunId, Summary, Workflow};
 
 /// One event of a run, with the names of its nodes.
-pub fn event(run: &Run, recorded: &Recorded) -> Value {
+pub fn event(run: &RunId, plan: &Workflow, recorded: &Recorded) -> Value {
     let mut out = Map::new();
     out.insert("version".to_owned(), json!(1));
     out.insert("kind".to_owned(), json!("event"));
-    out.insert("run".to_owned(), json!(run.id()));
+    out.insert("run".to_owned(), json!(run));
     // An event is plain data: it can always be written.
     if let Ok(Value::Object(fields)) = serde_json::to_value(recorded) {
         for (name, value) in fields {
@@ -17,7 +17,7 @@ pub fn event(run: &Run, recorded: &Recorded) -> Value {
                 "at" | "retry_at" => value.as_u64().map_or(value, |ms| json!(windflow_core::Timestamp(ms).to_string())),
                 // The event's own version says how the journal is written; a line of this stream has its own.
                 "version" => continue,
-                _ => named(run, &name, value),
+                _ => named(plan, &name, value),
             };
             out.insert(name, value);
         }
@@ -26,10 +26,10 @@ pub fn event(run: &Run, recorded: &Recorded) -> Value {
 }
 
 /// Node numbers replaced by names wherever an event holds them.
-fn named(run: &Run, name: &str, value: Value) -> Value {
+fn named(plan: &Workflow, name: &str, value: Value) -> Value {
     let node = |value: &Value| {
         let at = value.as_u64().and_then(|at| u32::try_from(at).ok()).map(NodeIndex);
-        at.filter(|at| at.index() < run.workflow().len()).map(|at| json!(run.workflow().node(at).name))
+        at.filter(|at| at.index() < plan.len()).map(|at| json!(plan.node(at).name))
     };
     match (name, value) {
         ("node" | "if" | "with" | "compensate_with", value) => node(&value).unwrap_or(value),
@@ -41,12 +41,12 @@ fn named(run: &Run, name: &str, value: Value) -> Value {
             })
             .collect(),
         ("leftovers", Value::Array(items)) => {
-            items.into_iter().map(|item| named(run, "", item)).collect()
+            items.into_iter().map(|item| named(plan, "", item)).collect()
         }
         // What authors wrote or actions answered is passed on as it is.
         ("input" | "output" | "payload" | "value" | "resumed" | "seen", value) => value,
         (_, Value::Object(map)) => {
-            Value::Object(map.into_iter().map(|(key, value)| (key.clone(), named(run, &key, value))).collect())
+            Value::Object(map.into_iter().map(|(key, value)| (key.clone(), named(plan, &key, value))).collect())
         }
         (_, value) => value,
     }

@@ -2,10 +2,9 @@
 
 pub mod events;
 pub mod json;
+pub mod lines;
 pub mod log;
 pub mod output;
-pub mod plan;
 pub mod progress;
 pub mod report;
-pub mod status;
 pub mod text;

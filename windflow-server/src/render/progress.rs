@@ -49,7 +49,7 @@ impl Progress {
 
     /// Takes in an event that is news here, or one that was there before.
     pub fn event(&mut self, run: &Run, recorded: &Recorded, fresh: bool) {
-        let line = self.teller.tell(run, recorded);
+        let line = self.teller.tell(run.workflow(), recorded);
         if let Some(node) = recorded.event.node() {
             match (&recorded.event, run.step(node).state) {
                 (Event::Started { .. } | Event::UndoStarted { .. }, _) => {
@@ -65,7 +65,7 @@ impl Progress {
         if !fresh {
             return;
         }
-        self.output.line(&json::event(run, recorded));
+        self.output.line(&json::event(run.id(), run.workflow(), recorded));
         // On a terminal a running step is seen below; that it started needs no line of its own.
         let seen = self.output.redraws()
             && matches!(&recorded.event, Event::Started { attempt: 1, .. } | Event::UndoStarted { attempt: 1, .. });
