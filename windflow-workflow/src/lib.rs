@@ -1,8 +1,14 @@
 //! WindFlow: workflow
 
+pub mod actions;
+pub mod secrets;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+#[cfg(feature = "http")]
+pub use actions::EgressPolicy;
+pub use actions::{ActionOptions, ScriptEngine, ShellPolicy, builtin_actions};
+pub use secrets::{EnvSecrets, FileSecrets};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 //! Workflows and stacks as people write them: YAML documents, expressions, and what they need to run.

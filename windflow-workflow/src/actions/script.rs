@@ -1,0 +1,84 @@
+//! `script`: calculates.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use windflow_core::{Action, EvaluateError, Guarantee, Outcome, Reversal, Seen, StepContext, StepError, Undone};
+
+use super::input::{Problems, field, map, read, text};
+
+/// What runs scripts: pure, bounded, without access to anything.
+pub trait ScriptEngine: fmt::Debug + Send + Sync + 'static {
+    /// Runs a script over a value.
+    ///
+    /// # Errors
+    /// [`EvaluateError`] when the script is wrong, fails, or reaches a bound.
+    fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError>;
+}
+
+/// Runs a script over a value; its result is the output.
+///
+/// ```yaml
+/// nodes:
+///   count:
+///     uses: script
+///     with:
+///       input: { words: ["a", "b"] }
+///       script: "input.words.len()"
+/// ```
+#[derive(Debug, Clone)]
+pub struct ScriptAction(Arc<dyn ScriptEngine>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    script: String,
+    #[serde(default)]
+    input: Value,
+}
+
+impl ScriptAction {
+    /// Runs scripts with this engine.
+    #[must_use]
+    pub fn new(engine: Arc<dyn ScriptEngine>) -> Self {
+        Self(engine)
+    }
+}
+
+#[async_trait]
+impl Action for ScriptAction {
+    fn guarantee(&self, _input: &Value) -> Guarantee {
+        Guarantee::Convergent
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::NotNeeded
+    }
+
+    fn check(&self, input: &Value) -> Problems {
+        let mut problems = Problems::new();
+        if let Some(map) = map(input, &["script", "input"], &["script"], &mut problems) {
+            field(map, "script", &mut problems, |value| text(value).map(drop));
+        }
+        problems
+    }
+
+    async fn perform(&self, _cx: &StepContext, input: Value) -> Result<Outcome, StepError> {
+        let Input { script, input } = read(input)?;
+        let engine = Arc::clone(&self.0);
+        let ran = tokio::task::spawn_blocking(move || engine.run(&script, &input)).await;
+        let ran = ran.map_err(|error| StepError::terminal("script.panic", error))?;
+        ran.map(Outcome::Done).map_err(|error| StepError::terminal("script.failed", error))
+    }
+
+    async fn observe(&self, _cx: &StepContext, _input: &Value) -> Result<Seen, StepError> {
+        Ok(Seen::DidNot)
+    }
+
+    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
+        Ok(Undone::NothingToUndo)
+    }
+}

@@ -1,0 +1,313 @@
+//! `shell`: runs a program on this machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use windflow_core::{Action, ErrorClass, Guarantee, Outcome, Reversal, Seen, StepContext, StepError, Undone};
+
+use super::input::{Problems, field, is_open, map, read, reveal, text};
+use super::moment;
+
+/// As much of each output is kept.
+const MOST: usize = 256 * 1024;
+
+/// How long a program may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What [`ShellAction`] may run. The default is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShellPolicy(Allowed);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Allowed {
+    #[default]
+    Nothing,
+    Anything,
+    Only(BTreeSet<String>),
+}
+
+impl ShellPolicy {
+    /// Nothing.
+    #[must_use]
+    pub fn deny() -> Self {
+        Self::default()
+    }
+
+    /// Anything that whoever runs this may run.
+    #[must_use]
+    pub fn allow() -> Self {
+        Self(Allowed::Anything)
+    }
+
+    /// Only these programs, written exactly so.
+    #[must_use]
+    pub fn allow_only(programs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(Allowed::Only(programs.into_iter().map(Into::into).collect()))
+    }
+
+    fn refuses(&self, program: Option<&str>) -> Option<String> {
+        match (&self.0, program) {
+            (Allowed::Nothing, _) => Some("the shell action is switched off here".to_owned()),
+            (Allowed::Only(programs), Some(program)) if !programs.contains(program) => {
+                let allowed: Vec<&str> = programs.iter().map(String::as_str).collect();
+                Some(format!("'{program}' is not among the programs allowed here: {}", allowed.join(", ")))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Runs a program with arguments, never a shell text, in an environment of its own.
+///
+/// ```yaml
+/// nodes:
+///   migrate:
+///     uses: shell
+///     on_unknown: stuck          # the default: nobody can tell whether it ran
+///     with:
+///       argv: [./migrate, --to, "${{ inputs.version }}"]
+///       cwd: /srv/shop
+///       env: { PATH: /usr/bin:/bin, DB_PASSWORD: "secret://env/DB_PASSWORD" }
+///       stdin: "yes\n"
+///       timeout: 10m
+///       expect: { exit: [0, 3] }
+/// ```
+///
+/// Output: `exit` (128 + signal when a signal ended it), `stdout` and `stderr` (the first 256 KiB of each),
+/// `truncated`. Secrets are given in `env` only: arguments can be read by everybody on the machine. The program and
+/// what it starts form a process group, which is asked to end when the step is cancelled or its time is up, and killed
+/// after five seconds.
+#[derive(Debug, Clone, Default)]
+pub struct ShellAction(ShellPolicy);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    argv: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    cwd: Option<String>,
+    stdin: Option<String>,
+    timeout: Option<String>,
+    #[serde(default)]
+    expect: Expect,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    exit: Vec<i32>,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self { exit: vec![0] }
+    }
+}
+
+impl ShellAction {
+    /// Runs what this policy allows.
+    #[must_use]
+    pub fn new(policy: ShellPolicy) -> Self {
+        Self(policy)
+    }
+}
+
+/// Ends a process group when it goes, so that a dropped attempt leaves nothing running.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// What was written so far, and whether there was more.
+#[derive(Debug, Default, Clone)]
+struct Captured(Arc<Mutex<(Vec<u8>, bool)>>);
+
+impl Captured {
+    /// Reads to the end and keeps the beginning.
+    async fn read(self, from: Option<impl AsyncRead + Unpin>) {
+        let Some(mut from) = from else { return };
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = MOST.saturating_sub(kept.0.len()).min(read);
+            kept.0.extend_from_slice(&buffer[..room]);
+            kept.1 |= room < read;
+        }
+    }
+
+    fn text(&self) -> (String, bool) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (String::from_utf8_lossy(&kept.0).into_owned(), kept.1)
+    }
+}
+
+/// The last lines of an output, for an error.
+fn tail(text: &str) -> String {
+    let from = text.char_indices().rev().nth(400).map_or(0, |(at, _)| at);
+    text[from..].trim().to_owned()
+}
+
+fn exit_code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+#[async_trait]
+impl Action for ShellAction {
+    fn guarantee(&self, _input: &Value) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    fn reversal(&self) -> Reversal {
+        Reversal::None
+    }
+
+    fn check(&self, input: &Value) -> Problems {
+        let mut problems = Problems::new();
+        if let Some(why) = self.0.refuses(None) {
+            problems.push((String::new(), why));
+        }
+        let known = ["argv", "env", "cwd", "stdin", "timeout", "expect"];
+        let Some(map) = map(input, &known, &["argv"], &mut problems) else { return problems };
+        field(map, "argv", &mut problems, |value| {
+            let list = value.as_array().filter(|list| !list.is_empty());
+            let list = list.ok_or_else(|| "must be a list: the program, then its arguments".to_owned())?;
+            for item in list {
+                if text(item)?.contains("secret://") {
+                    return Err("must hold no secret: arguments can be read by everybody; use env".to_owned());
+                }
+            }
+            match list[0].as_str().filter(|_| !is_open(&list[0])).and_then(|program| self.0.refuses(Some(program))) {
+                Some(why) if self.0 != ShellPolicy::deny() => Err(why),
+                _ => Ok(()),
+            }
+        });
+        field(map, "env", &mut problems, |value| {
+            let texts = value.as_object().is_some_and(|map| map.values().all(Value::is_string));
+            if texts { Ok(()) } else { Err("must be a map of texts".to_owned()) }
+        });
+        for key in ["cwd", "stdin"] {
+            field(map, key, &mut problems, |value| text(value).map(drop));
+        }
+        field(map, "timeout", &mut problems, |value| moment::duration(text(value)?).map(drop));
+        field(map, "expect", &mut problems, |value| {
+            serde_json::from_value::<Expect>(value.clone()).map(drop).map_err(|error| error.to_string())
+        });
+        problems
+    }
+
+    async fn perform(&self, cx: &StepContext, input: Value) -> Result<Outcome, StepError> {
+        let input: Input = read(input)?;
+        let [program, arguments @ ..] = input.argv.as_slice() else {
+            return Err(StepError::terminal("input", "argv is empty"));
+        };
+        if let Some(why) = self.0.refuses(Some(program)) {
+            return Err(StepError::terminal("shell.denied", why).with_hint("allow it with the command's flag"));
+        }
+        let timeout = input.timeout.as_deref().map(moment::duration).transpose();
+        let timeout = timeout.map_err(|why| StepError::terminal("input", why))?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().process_group(0).kill_on_drop(true);
+        command.stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in &input.env {
+            command.env(name, reveal(cx, value).await?.0);
+        }
+        if let Some(cwd) = &input.cwd {
+            command.current_dir(cwd);
+        }
+        if cx.is_cancelled() {
+            return Err(cx.cancelled_error());
+        }
+        let mut child = command.spawn().map_err(|error| {
+            StepError::terminal("shell.start", format_args!("'{program}' cannot be started: {error}"))
+                .with_hint("give its full path, or a PATH in env")
+        })?;
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = Group(pid);
+        if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input.stdin) {
+            // On its own, because a program may write much before it reads.
+            tokio::spawn(async move { drop(pipe.write_all(text.as_bytes()).await) });
+        }
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (out, errors) = (Captured::default(), Captured::default());
+        let (from_out, from_errors) = (out.clone().read(stdout), errors.clone().read(stderr));
+        let mut reading = tokio::spawn(async move { tokio::join!(from_out, from_errors) });
+        let until = timeout.map(|timeout| cx.now().after(timeout));
+        let mut stopped = None;
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = cx.cancelled() => {
+                stopped = Some("the step was asked to stop");
+                stop(&group, &mut child).await
+            }
+            () = async { match until { Some(until) => cx.sleep_until(until).await, None => std::future::pending().await } } => {
+                stopped = Some("its time is up");
+                stop(&group, &mut child).await
+            }
+        };
+        // What it left running holds the pipes open and belongs to the step.
+        drop(group);
+        let status = status.map_err(|error| StepError::unknown("shell.wait", error))?;
+        if tokio::time::timeout(GRACE, &mut reading).await.is_err() {
+            // Something left the group and keeps the pipes open: it is not waited for.
+            reading.abort();
+        }
+        let exit = exit_code(status);
+        let ((stdout, more), (stderr, more_errors)) = (out.text(), errors.text());
+        if let Some(why) = stopped {
+            return Err(StepError::unknown("shell.stopped", format_args!("'{program}' was ended with {exit}: {why}")));
+        }
+        if !input.expect.exit.contains(&exit) {
+            let what = format_args!(
+                "'{program}' ended with {exit}: {}",
+                tail(if stderr.is_empty() { &stdout } else { &stderr })
+            );
+            return Err(StepError::new(ErrorClass::Retryable, "shell.exit", what));
+        }
+        Ok(Outcome::Done(json!({
+            "exit": exit, "stdout": stdout, "stderr": stderr, "truncated": more || more_errors,
+        })))
+    }
+
+    async fn observe(&self, _cx: &StepContext, _input: &Value) -> Result<Seen, StepError> {
+        Ok(Seen::CannotTell)
+    }
+
+    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
+        Ok(Undone::NotUndoable { why: "what a program did is not known; name a `compensate` for the node".to_owned() })
+    }
+}
+
+/// Asks the group to end, and kills it after the grace period.
+async fn stop(group: &Group, child: &mut tokio::process::Child) -> std::io::Result<std::process::ExitStatus> {
+    group.signal(Signal::TERM);
+    match tokio::time::timeout(GRACE, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            group.signal(Signal::KILL);
+            child.wait().await
+        }
+    }
+}
