@@ -72,13 +72,13 @@ impl Failure {
 }
 
 impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
+    fn from(mut error: StoreError) -> Self {
         let exit = match error.fault {
             Fault::Corrupt | Fault::Unusable | Fault::Unavailable | Fault::Full => Exit::Unavailable,
             _ => Exit::Failed,
         };
-        let hint = error.hint.clone();
-        Self { hint, ..Self::new(exit, StoreError { hint: None, ..error }) }
+        let hint = error.hint.take();
+        Self { hint, ..Self::new(exit, error) }
     }
 }
 
@@ -145,12 +145,12 @@ impl From<Diagnostics> for Failure {
 }
 
 impl From<TargetError> for Failure {
-    fn from(error: TargetError) -> Self {
+    fn from(mut error: TargetError) -> Self {
         let exit = match error.kind {
             TargetErrorKind::Cancelled => Exit::Cancelled,
             _ => Exit::Failed,
         };
-        let hint = error.hint.clone().or_else(|| match error.kind {
+        let hint = error.hint.take().or_else(|| match error.kind {
             TargetErrorKind::Conflict => Some("somebody else has changed it: look at it and plan again".to_owned()),
             TargetErrorKind::NeedsConsent => Some("agree to it with --allow-destroy WHAT".to_owned()),
             TargetErrorKind::Unknown | TargetErrorKind::Cancelled => {
@@ -158,7 +158,7 @@ impl From<TargetError> for Failure {
             }
             _ => None,
         });
-        Self { hint, ..Self::new(exit, TargetError { hint: None, ..error }) }
+        Self { hint, ..Self::new(exit, error) }
     }
 }
 

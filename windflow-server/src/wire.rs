@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use windflow_core::engine::Drive;
 use windflow_core::target::Target;
-use windflow_core::{Engine, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
+use serde_json::Value;
+use windflow_core::{Engine, EvaluateError, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
-use windflow_workflow::expression::RhaiEvaluator;
-use windflow_workflow::{Environment, SqliteOptions, SqliteStore};
+use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
+use windflow_workflow::{
+    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ScriptEngine, ShellPolicy, SqliteOptions, SqliteStore,
+    builtin_actions,
+};
 
 use crate::cli::Global;
 use crate::config::Config;
@@ -102,14 +106,18 @@ impl Project {
     /// The actions workflows may use.
     #[must_use]
     pub fn actions(&self, allow_shell: bool) -> windflow_core::Registry {
-        let _allowed = allow_shell || self.config.allow_shell;
-        windflow_core::Registry::new()
+        let allowed = allow_shell || self.config.allow_shell;
+        let shell = if allowed { ShellPolicy::allow() } else { ShellPolicy::deny() };
+        builtin_actions(ActionOptions::default().shell(shell).egress(EgressPolicy::operator()).script(Arc::new(Scripts)))
     }
 
     /// Where secret values come from.
     #[must_use]
     pub fn secrets(&self) -> SecretSources {
+        let variables = self.process.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
         SecretSources::new()
+            .with("env", Arc::new(EnvSecrets::new(variables)))
+            .with("file", Arc::new(FileSecrets::new(&self.process.working_dir)))
     }
 
     /// The targets by name.
@@ -162,6 +170,16 @@ impl Project {
     #[must_use]
     pub fn masker(&self) -> Masker {
         Masker::new()
+    }
+}
+
+/// Runs `script` nodes in the sandbox of expressions: pure, and within the same bounds.
+#[derive(Debug)]
+struct Scripts;
+
+impl ScriptEngine for Scripts {
+    fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError> {
+        Sandbox::operator().run(script, &serde_json::json!({ "input": input }))
     }
 }
 

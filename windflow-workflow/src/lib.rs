@@ -1,6 +1,11 @@
-//! WindFlow: workflow
+//! Workflows and stacks as people write them: YAML documents, expressions, actions, stores, and what they need to run.
 
 pub mod actions;
+#[cfg(feature = "documents")]
+pub mod document;
+pub mod environment;
+#[cfg(feature = "expressions")]
+pub mod expression;
 pub mod secrets;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -8,15 +13,7 @@ pub mod sqlite;
 #[cfg(feature = "http")]
 pub use actions::EgressPolicy;
 pub use actions::{ActionOptions, ScriptEngine, ShellPolicy, builtin_actions};
+pub use environment::Environment;
 pub use secrets::{EnvSecrets, FileSecrets};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
-//! Workflows and stacks as people write them: YAML documents, expressions, and what they need to run.
-
-#[cfg(feature = "documents")]
-pub mod document;
-pub mod environment;
-#[cfg(feature = "expressions")]
-pub mod expression;
-
-pub use environment::Environment;

@@ -4,7 +4,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use super::args::{Cli, Command, Global, RunsCommand};
-use super::{completions, events, graph, list, request, resume, run as start, schema, show, validate, worker};
+use super::{completions, events, graph, list, request, resume, run as start, show, validate, worker};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::process::Process;
@@ -15,9 +15,6 @@ use crate::wire::Project;
 /// Does what the command line says.
 #[must_use]
 pub fn run(process: Process) -> Exit {
-    if let Some(code) = windflow_targets::host::supervise_if_child(process.args.iter().cloned()) {
-        return Exit::Remote(u8::from(code != std::process::ExitCode::SUCCESS));
-    }
     let cli = match Cli::try_parse_from(&process.args) {
         Ok(cli) => cli,
         Err(error) => return refuse(&process, &error),
@@ -85,7 +82,6 @@ async fn dispatch(process: Process, global: Global, command: Command, output: Ou
     // These need no project, and work in a folder with a broken one.
     match command {
         Command::Completions(args) => return Ok(completions::completions(&args, &output)),
-        Command::Schema(args) => return Ok(schema::schema(&args, &output)),
         _ => {}
     }
     let project = Project::open(process, &global, output)?;
@@ -96,7 +92,7 @@ async fn dispatch(process: Process, global: Global, command: Command, output: Ou
         Command::Runs(command) => runs(&project, command).await,
         Command::Validate(args) => validate::validate(&project, &args),
         Command::Graph(args) => graph::graph(&project, &args),
-        Command::Completions(_) | Command::Schema(_) => Ok(Exit::Success),
+        Command::Completions(_) => Ok(Exit::Success),
     }
 }
 

@@ -10,7 +10,6 @@ mod list;
 mod request;
 mod resume;
 mod run;
-mod schema;
 mod show;
 mod validate;
 mod worker;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use windflow_core::engine::Drive;
 use windflow_core::store::RunQuery;
-use windflow_core::{Request, RunId, RunState, Seq, Store, SubmitError, Summary};
+use windflow_core::{Request, RunId, RunState, Store, Summary};
 use windflow_workflow::SqliteStore;
 
 use super::args::ResumeArgs;
@@ -111,19 +111,14 @@ pub async fn drive(
     let sink = Arc::clone(&bell);
     let engine = project.engine(store, allow_shell, Drive::Own, Some(sink))?;
     let current = engine.handle(id.clone()).summary().await?;
-    let from = if current.state.is_final() && request.is_none() { current.seq } else { Seq(current.seq.0) };
+    let from = current.seq;
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
     if let Some(request) = request {
-        match engine.submit(id, request, project.principal(), None).await {
-            Ok(_) => {}
-            Err(error @ SubmitError::Refused { .. }) => return Err(error.into()),
-            Err(error) => return Err(error.into()),
-        }
+        engine.submit(id, request, project.principal(), None).await?;
         engine.drive(id).await?;
     } else if !current.state.is_final() {
         engine.drive(id).await?;
     }
-    let verb = if current.state.is_final() && from == current.seq { verb } else { verb };
     let watch = Watch { project, engine: &engine, bell: &bell, verb, from };
     watch.to_end(id, &mut interrupt).await
 }

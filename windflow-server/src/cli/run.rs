@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use windflow_core::engine::Drive;
-use windflow_core::{RunId, Seq, StartOptions, Store as _};
+use windflow_core::{RunId, Seq, StartOptions};
 use windflow_workflow::document::{Limits, read};
 
 use super::args::RunArgs;
