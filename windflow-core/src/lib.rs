@@ -1,15 +1,18 @@
 //! A durable workflow engine with compensation, and the contracts its steps, stores and deployment targets meet.
 
 pub mod action;
-pub mod engine;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod engine;
 pub mod evaluator;
 pub mod hash;
 pub mod id;
 pub mod outcome;
+mod planted;
 pub mod run;
 pub mod secret;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod sink;
 pub mod store;
 pub mod target;

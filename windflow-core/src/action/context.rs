@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::hash::ContentHash;
 use crate::id::{Epoch, Namespace, NodeName, RunId, TargetName};
 use crate::outcome::{ErrorClass, Resumed, StepError};
+use crate::planted::{Bug, is_planted};
 use crate::secret::{Masker, Secret, SecretError, SecretRef, SecretSources};
 use crate::target::{Consents, Context, Target};
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -116,6 +117,7 @@ impl StepContext {
     pub fn idempotency_key(&self) -> String {
         let Self { scope, node, generation, .. } = self;
         let undo = if self.compensating { "/undo" } else { "" };
+        let generation = if is_planted(Bug::KeyContainsAttempt) { self.attempt } else { *generation };
         format!("{}/{node}/{generation}{undo}", scope.run)
     }
 

@@ -1,6 +1,6 @@
 //! What an engine is made of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) struct Inner {
     pub(super) lease: Duration,
     pub(super) max_active: usize,
     pub(super) seed: Option<u64>,
-    pub(super) active: Mutex<HashMap<RunId, Arc<Mailbox>>>,
+    pub(super) active: Mutex<BTreeMap<RunId, Arc<Mailbox>>>,
     /// The runs an engine of [`Drive::Own`] looks after.
     pub(super) own: Mutex<BTreeSet<RunId>>,
     /// Runs that could not be loaded, and when to try again.

@@ -21,6 +21,7 @@ use super::task::Task;
 use crate::action::RunScope;
 use crate::id::{NodeIndex, Seq};
 use crate::outcome::StepError;
+use crate::planted::{Bug, is_planted};
 use crate::run::{Command, Event, Input, Recorded, Refused, Run, RunState};
 use crate::sink::Emitted;
 use crate::store::{Batch, Fault, Lease, StoreError};
@@ -109,13 +110,29 @@ impl Driver {
             Ok(()) => End::Rest,
         };
         match end {
-            End::Rest => {
-                if let Err(error) = self.inner.store.release(&self.lease).await {
-                    tracing::warn!(run = %id, %error, "the lease could not be given back");
-                }
-            }
+            End::Rest => {}
+            // What is in memory means nothing any more: whoever takes the run next reads it anew, under a new epoch,
+            // which fences out whatever may still be on its way to the store.
             End::Lost(error) => tracing::warn!(run = %id, %error, "the run is given up here"),
-            End::Bug(error) => tracing::error!(run = %id, %error, "the engine refused its own decision"),
+            End::Bug(error) => {
+                tracing::error!(run = %id, %error, "the engine refused its own decision");
+                self.inner.set_aside(&id);
+            }
+        }
+        self.give_back().await;
+    }
+
+    /// Gives the lease back, however long the store is away: a lease that is kept and not used would be renewed for
+    /// ever, and nobody else could take the run.
+    async fn give_back(&self) {
+        let mut delay = Duration::from_millis(100);
+        while let Err(error) = self.inner.store.release(&self.lease).await {
+            tracing::warn!(run = %self.run.id(), %error, "the lease could not be given back");
+            if self.inner.closing.is_cancelled() {
+                return;
+            }
+            self.inner.services.clock.sleep_until(self.inner.now().after(delay)).await;
+            delay = (delay * 2).min(Duration::from_secs(5));
         }
     }
 
@@ -173,6 +190,10 @@ impl Driver {
             self.close(&input);
             events.extend(self.run.advance(now, input)?);
         }
+        if is_planted(Bug::SkipDurableStart) {
+            let ended = self.reconcile().await;
+            self.mailbox.push(Message::Inputs(ended));
+        }
         if !events.is_empty() || !consumed.is_empty() {
             let at = self.run.updated_at();
             self.append(after, at, events, consumed).await?;
@@ -199,7 +220,7 @@ impl Driver {
             let Err(error) = self.inner.store.append(batch.clone()).await else { break };
             match error.fault {
                 // It may have happened: nothing is decided before that is known.
-                Fault::Unknown if self.is_durable(&batch).await => break,
+                Fault::Unknown if is_planted(Bug::UnknownCommitIsSuccess) || self.is_durable(&batch).await => break,
                 Fault::Unavailable | Fault::Full if self.inner.now() < give_up_at => {
                     tracing::warn!(run = %self.run.id(), %error, "a decision is not durable yet");
                     self.inner.services.clock.sleep_until(self.inner.now().after(delay)).await;

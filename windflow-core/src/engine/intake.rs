@@ -145,8 +145,7 @@ impl Inner {
                 Ok(false) => {}
                 Err(error) => {
                     tracing::error!(%run, %error, "the run cannot be driven, and is left alone for a minute");
-                    let mut aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
-                    aside.insert(run, now.after(ASIDE));
+                    self.set_aside(&run);
                 }
             }
         }
@@ -160,6 +159,12 @@ impl Inner {
         // A run that is due and could not be taken must not make this loop spin.
         let soonest = now.after(Duration::from_millis(100));
         Ok(wake.map_or(now.after(LOOK), |at| at.max(soonest)).min(now.after(LOOK)))
+    }
+
+    /// Leaves a run alone for a while.
+    pub(super) fn set_aside(&self, run: &RunId) {
+        let until = self.now().after(ASIDE);
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), until);
     }
 
     fn is_set_aside(&self, run: &RunId, now: Timestamp) -> bool {

@@ -11,6 +11,7 @@ use super::value::{Phase, Run};
 use super::{Resolution, Subject};
 use crate::id::{Epoch, Namespace, NodeIndex, Principal, RunId};
 use crate::outcome::{ErrorClass, Guarantee, Outcome, Resumed, Seen, StepError, Undone, Until};
+use crate::planted::{Bug, is_planted};
 use crate::time::Timestamp;
 use crate::workflow::{OnUnknown, Workflow};
 
@@ -222,7 +223,7 @@ impl Advance<'_> {
         let failures = step.failures() + 1;
         if class == ErrorClass::Terminal
             || !retry.on.contains(&class)
-            || failures >= retry.max_attempts
+            || failures >= retry.max_attempts && !is_planted(Bug::RetryWithoutBound)
             || step.attempt >= MAX_ATTEMPTS
         {
             return None;

@@ -12,6 +12,7 @@ use super::value::{Phase, Run, Touched};
 use super::{RunState, Subject};
 use crate::id::{Epoch, NodeIndex, Seq};
 use crate::outcome::{Resumed, Seen, StepError, Until};
+use crate::planted::{Bug, is_planted};
 use crate::time::Timestamp;
 use crate::workflow::{Compensate, Join, Workflow, has_expression};
 
@@ -226,7 +227,14 @@ impl Run {
 
     /// Ends every open attempt, nobody knows how.
     fn close_open(&mut self, crashes: u32) {
+        if is_planted(Bug::LeaveAttemptsOpen) {
+            return self.touch_all();
+        }
         for node in self.plan.indices() {
+            if is_planted(Bug::RunCompletedAgain) && self.steps[node.index()].state == StepState::Succeeded {
+                self.set(node, StepState::Ready);
+                self.ready.push_back(node);
+            }
             let next = match (self.steps[node.index()].state, self.phase) {
                 (StepState::Running, Phase::Stopping) => StepState::Stopped,
                 (StepState::Running, _) => StepState::Unknown,
@@ -372,7 +380,9 @@ impl Run {
             .indices()
             .map(|node| u32::try_from(self.plan.dependents(node).len()).unwrap_or(u32::MAX))
             .collect();
-        let free: Vec<NodeIndex> = self.plan.indices().filter(|node| self.undo_pending[node.index()] == 0).collect();
+        let every = is_planted(Bug::ForwardOrderCompensation);
+        let free: Vec<NodeIndex> =
+            self.plan.indices().filter(|node| every || self.undo_pending[node.index()] == 0).collect();
         free.into_iter().for_each(|node| self.begin_undo(node));
         self.touch_all();
     }
@@ -493,7 +503,7 @@ impl Run {
             match plan.node(*dependent).join {
                 _ if unmet == 0 && !supported => self.skippable.push_back(*dependent),
                 Join::Any if supported => self.enter(*dependent),
-                Join::All if unmet == 0 => self.enter(*dependent),
+                Join::All if unmet == 0 || (unmet == 1 && is_planted(Bug::StartTooEarly)) => self.enter(*dependent),
                 _ => {}
             }
         }
@@ -508,7 +518,9 @@ impl Run {
         self.clear_timer(node);
         match retry_at {
             Some(at) => {
-                self.set_timer(node, Some(at));
+                if !is_planted(Bug::LoseRetryTimer) {
+                    self.set_timer(node, Some(at));
+                }
                 self.set(node, wait);
             }
             None if wait == StepState::UndoBackoff => self.set(node, StepState::UndoFailed),
@@ -560,11 +572,15 @@ impl Run {
 
     fn needs_undo(&self, node: NodeIndex) -> bool {
         let declared = matches!(self.plan.node(node).compensate.as_deref(), Some(Compensate::Nothing));
-        self.steps[node.index()].has_started() && !declared
+        let forgotten = is_planted(Bug::ForgetStartedAndFailed) && self.steps[node.index()].output.is_none();
+        self.steps[node.index()].has_started() && !declared && !forgotten
     }
 
     fn pass_undo(&mut self, node: NodeIndex, open: &mut Vec<NodeIndex>) {
         self.undo_left -= 1;
+        if is_planted(Bug::ForwardOrderCompensation) {
+            return;
+        }
         let plan = Arc::clone(&self.plan);
         for need in plan.needs(node) {
             self.undo_pending[need.index()] -= 1;

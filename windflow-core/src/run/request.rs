@@ -12,6 +12,7 @@ use super::value::Phase;
 use super::{Run, RunState};
 use crate::id::{NodeIndex, NodeName, Principal, SignalName};
 use crate::outcome::Resumed;
+use crate::planted::{Bug, is_planted};
 
 /// How many signals nobody has taken yet a run keeps.
 const MAX_SIGNALS: usize = 1_000;
@@ -35,6 +36,7 @@ impl Advance<'_> {
             Request::Cancel { reason } => match self.run.phase {
                 // A second cancel, or one of a run that is being undone already, changes nothing.
                 Phase::Stopping | Phase::Compensating => Ok(()),
+                _ if is_planted(Bug::ForgetCancel) => Ok(()),
                 _ => self.emit(Event::Stopping { cause: Cause::Cancel { principal, reason } }),
             },
             Request::Terminate { reason } => match self.run.cause {

@@ -50,21 +50,16 @@ impl Advance<'_> {
             let late = self.run.step_deadline(node).is_some_and(|deadline| deadline <= self.now);
             match self.state(node) {
                 StepState::Backoff | StepState::Parked if late => self.deadline_passed(node)?,
-                StepState::Backoff if self.has_place() => self.start(node)?,
+                StepState::Backoff if self.run.has_place() => self.start(node)?,
                 StepState::Parked => {
                     let waits = self.run.steps[node.index()].extra.as_deref().is_some_and(|e| e.signal.is_some());
                     self.unpark(node, if waits { Resumed::TimedOut } else { Resumed::Time })?;
                 }
-                StepState::UndoBackoff if self.has_place() => self.start_undo(node)?,
+                StepState::UndoBackoff if self.run.has_place() => self.start_undo(node)?,
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    fn has_place(&self) -> bool {
-        let open = self.run.count(StepState::Running) + self.run.count(StepState::Undoing);
-        open < self.run.plan.spec().max_parallel
     }
 
     fn start(&mut self, node: NodeIndex) -> Result<(), Refused> {
@@ -90,7 +85,7 @@ impl Advance<'_> {
                 self.emit(Event::Skipped { node })?;
             }
             while !self.run.paused
-                && self.has_place()
+                && self.run.has_place()
                 && let Some(node) = self.run.ready.front().copied()
             {
                 self.start(node)?;
@@ -142,7 +137,7 @@ impl Advance<'_> {
     fn compensating(&mut self) -> Result<(), Refused> {
         use StepState::{UndoBackoff, UndoFailed, UndoPreparing, UndoReady, Undoing};
         while !self.run.paused
-            && self.has_place()
+            && self.run.has_place()
             && let Some(node) = self.run.ready.front().copied()
         {
             self.start_undo(node)?;

@@ -206,6 +206,11 @@ impl Run {
         self.first_failed.is_some() || self.output_error.is_some()
     }
 
+    /// Whether another attempt may be opened.
+    pub(super) fn has_place(&self) -> bool {
+        self.count(StepState::Running) + self.count(StepState::Undoing) < self.plan.spec().max_parallel
+    }
+
     pub(super) fn owes_outputs(&self) -> bool {
         self.phase == Phase::Forward
             && self.finished() as usize == self.steps.len()
@@ -348,7 +353,12 @@ impl Run {
         if matches!(self.phase, Phase::Over(_)) {
             return None;
         }
-        let timer = if self.paused { None } else { self.timers.first().map(|(at, _)| *at) };
+        // A retry that is due and finds no free place needs no alarm: the step that frees a place lets it start.
+        let crowded = !self.has_place();
+        let waits_for_place = |node: NodeIndex| {
+            crowded && matches!(self.steps[node.index()].state, StepState::Backoff | StepState::UndoBackoff)
+        };
+        let timer = self.timers.iter().find(|(_, node)| !self.paused && !waits_for_place(*node)).map(|(at, _)| *at);
         let deadline = if self.phase == Phase::Forward { self.run_deadline() } else { None };
         [timer, deadline].into_iter().flatten().min()
     }

@@ -1,8 +1,8 @@
 //! Tests through the public interface.
 
+#[cfg(feature = "sim")]
+mod simulation;
 #[cfg(feature = "conformance")]
 mod store;
-//! What windflow-core promises, from outside.
-
 #[cfg(feature = "conformance")]
 mod target;

@@ -1,0 +1,289 @@
+//! One world: workers that die and freeze, people who meddle, a time to heal, and a check of what is left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::action::SimAction;
+use super::check::{Remains, violations};
+use super::clock::VirtualClock;
+use super::faults::{Counters, Faults};
+use super::ledger::Outside;
+use super::plan::random;
+use super::store::{Acknowledged, FaultyStore};
+use crate::engine::{Drive, Engine, StartOptions};
+use crate::id::{Principal, RunId, Seq};
+use crate::outcome::Guarantee;
+use crate::run::{Event, Request, RunState, Summary};
+use crate::store::{MemoryStore, Store as _};
+use crate::workflow::Workflow;
+
+/// What came of a world.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Every rule that did not hold.
+    pub violations: Vec<String>,
+    /// What happened.
+    pub counters: Counters,
+    /// A hash over everything that was written: the same for the same seed.
+    pub trace: u64,
+}
+
+/// Runs the world of a seed, on a virtual clock, in this thread.
+///
+/// # Errors
+/// When no runtime can be made.
+pub fn simulate(seed: u64) -> std::io::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    Ok(runtime.block_on(World::new(seed).live()))
+}
+
+struct World {
+    seed: u64,
+    rng: fastrand::Rng,
+    faults: Faults,
+    plan: Option<Arc<Workflow>>,
+    store: MemoryStore,
+    outside: Outside,
+    acknowledged: Acknowledged,
+    healed: Arc<AtomicBool>,
+    clock: VirtualClock,
+}
+
+/// A worker, and what ends it.
+struct Worker {
+    engine: Engine,
+    crash: CancellationToken,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        Self {
+            seed,
+            faults: Faults::draw(&mut rng),
+            plan: random(&mut rng),
+            rng,
+            store: MemoryStore::new(),
+            outside: Outside::default(),
+            acknowledged: Arc::default(),
+            healed: Arc::default(),
+            clock: VirtualClock::new(),
+        }
+    }
+
+    fn worker(&mut self, plan: &Arc<Workflow>) -> Worker {
+        let crash = CancellationToken::new();
+        let store = FaultyStore {
+            inner: self.store.clone(),
+            faults: self.faults,
+            rng: Arc::new(Mutex::new(self.rng.fork())),
+            outside: self.outside.clone(),
+            acknowledged: Arc::clone(&self.acknowledged),
+            crash: crash.clone(),
+            frozen: Arc::default(),
+            healed: Arc::clone(&self.healed),
+        };
+        let action = |guarantee| SimAction {
+            seed: self.seed,
+            faults: self.faults,
+            outside: self.outside.clone(),
+            store: self.store.clone(),
+            plan: Arc::clone(plan),
+            guarantee,
+        };
+        let engine = Engine::builder(store)
+            .action("act", action(Guarantee::Convergent))
+            .action("loose", action(Guarantee::AtLeastOnce))
+            .clock(Arc::new(self.clock))
+            .drive(Drive::All)
+            .seed(self.seed)
+            .build();
+        Worker { engine, crash }
+    }
+
+    async fn live(mut self) -> Outcome {
+        let Some(plan) = self.plan.take() else {
+            return Outcome { violations: vec!["no workflow could be drawn".to_owned()], ..Outcome::default() };
+        };
+        let runs: Vec<RunId> = (0..self.rng.u8(1..=3)).filter_map(|i| RunId::new(format!("run-{i}")).ok()).collect();
+        let mut workers: Vec<Worker> = (0..self.rng.u8(1..=2)).map(|_| self.worker(&plan)).collect();
+        let heal_after = Duration::from_secs(self.rng.u64(30..400));
+        let heal_at = tokio::time::Instant::now() + heal_after;
+        // Chaos: whoever dies is replaced, whoever starts runs tries until told that they are there.
+        let mut unstarted = runs.clone();
+        while tokio::time::Instant::now() < heal_at {
+            let next = heal_at.min(tokio::time::Instant::now() + Duration::from_millis(self.rng.u64(1..20_000)));
+            self.start(&mut unstarted, &workers, &plan).await;
+            let crashes: Vec<CancellationToken> = workers.iter().map(|worker| worker.crash.clone()).collect();
+            let died = futures_util::future::select_all(crashes.iter().map(|crash| Box::pin(crash.cancelled())));
+            tokio::select! {
+                biased;
+                (_, place, _) = died => {
+                    workers.remove(place);
+                    workers.push(self.worker(&plan));
+                }
+                () = tokio::time::sleep_until(next) => self.meddle(&runs).await,
+            }
+        }
+        // Healing: the faults end, a fresh worker takes what is left, and everything must come to its end.
+        self.healed.store(true, Ordering::SeqCst);
+        for place in (0..workers.len()).rev() {
+            if workers[place].crash.is_cancelled() {
+                workers.remove(place);
+            }
+        }
+        workers.push(self.worker(&plan));
+        self.start(&mut unstarted, &workers, &plan).await;
+        for run in &runs {
+            self.settle(run).await;
+        }
+        let mut outcome = self.examine(&runs, &plan).await;
+        for worker in &workers {
+            worker.engine.shutdown().await;
+        }
+        outcome.violations.sort();
+        outcome
+    }
+
+    async fn start(&self, unstarted: &mut Vec<RunId>, workers: &[Worker], plan: &Arc<Workflow>) {
+        let mut left = Vec::new();
+        for run in unstarted.drain(..) {
+            let Some(worker) = workers.iter().find(|worker| !worker.crash.is_cancelled()) else {
+                left.push(run);
+                continue;
+            };
+            let input = json!({ "yes": true, "no": false });
+            let options = StartOptions::default().run(run.clone());
+            let started = tokio::select! {
+                biased;
+                () = worker.crash.cancelled() => false,
+                started = worker.engine.start_with(Arc::clone(plan), input, options) => started.is_ok(),
+                // A worker that is frozen is not waited for.
+                () = tokio::time::sleep(Duration::from_secs(200)) => false,
+            };
+            if !started {
+                left.push(run);
+            }
+        }
+        *unstarted = left;
+    }
+
+    /// Somebody asks something of some run.
+    async fn meddle(&mut self, runs: &[RunId]) {
+        if self.rng.u8(0..100) >= self.faults.meddling {
+            return;
+        }
+        let run = &runs[self.rng.usize(0..runs.len())];
+        let reason = "meddling".to_owned();
+        let request = match self.rng.u8(0..6) {
+            0 => Request::Pause { reason },
+            1..4 => Request::Resume,
+            _ => Request::Cancel { reason },
+        };
+        self.ask(run, request).await;
+    }
+
+    async fn ask(&self, run: &RunId, request: Request) {
+        let Ok(Some(summary)) = self.store.summary(run).await else { return };
+        if summary.state.is_final() {
+            return;
+        }
+        let cancel = matches!(request, Request::Cancel { .. });
+        let submission = crate::store::Submission {
+            run: run.clone(),
+            request,
+            principal: Principal::unverified("meddler"),
+            dedup: None,
+            at: crate::time::Clock::now(&self.clock),
+        };
+        if self.store.submit(submission).await.is_ok() && cancel {
+            let mut ledger = self.outside.lock();
+            ledger.cancelled.insert(run.clone());
+            ledger.counters.cancels += 1;
+        }
+    }
+
+    /// Waits for the end of a run, and acts as its operator when it cannot go on by itself (I7: none is left behind).
+    async fn settle(&self, run: &RunId) {
+        let mut helped = 0;
+        for _ in 0..600 {
+            match self.store.summary(run).await {
+                Ok(Some(Summary { state, .. })) if state.is_final() => return,
+                Ok(Some(Summary { state: RunState::Paused, .. })) => self.ask(run, Request::Resume).await,
+                Ok(Some(Summary { state: RunState::Stuck, .. })) => {
+                    helped += 1;
+                    let reason = "it is enough".to_owned();
+                    let request =
+                        if helped < 3 { Request::Retry { inputs: [].into() } } else { Request::GiveUp { reason } };
+                    self.ask(run, request).await;
+                }
+                _ => {}
+            }
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        let summary = self.store.summary(run).await.ok().flatten();
+        let journal = self.store.journal(run, Seq(0)).await.unwrap_or_default();
+        let last: Vec<String> = journal.iter().rev().take(6).map(|recorded| format!("{recorded:?}")).collect();
+        self.outside.violation(format!(
+            "I7: {run} was left behind: {summary:?}; its journal ends with\n    {}",
+            last.join("\n    ")
+        ));
+    }
+
+    async fn examine(&self, runs: &[RunId], plan: &Arc<Workflow>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut trace = std::hash::DefaultHasher::new();
+        let ledger = self.outside.lock().clone();
+        outcome.counters = ledger.counters;
+        outcome.counters.worlds = 1;
+        outcome.violations.clone_from(&ledger.violations);
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for id in runs {
+            let journal = self.store.journal(id, Seq(0)).await.unwrap_or_default();
+            let Ok(Some(summary)) = self.store.summary(id).await else {
+                outcome.violations.push(format!("{id} was never started"));
+                continue;
+            };
+            let mine: Vec<(u64, Event)> = acknowledged
+                .iter()
+                .filter(|(run, _, _)| run == id)
+                .flat_map(|(_, after, events)| (after.0 + 1..).zip(events.iter().cloned()))
+                .collect();
+            let remains =
+                Remains { id, plan, journal: &journal, summary: &summary, ledger: &ledger, acknowledged: &mine };
+            outcome.violations.extend(violations(&remains));
+            count(&mut outcome.counters, &journal, summary.state);
+            std::hash::Hash::hash(&format!("{journal:?}"), &mut trace);
+        }
+        outcome.trace = std::hash::Hasher::finish(&trace);
+        outcome
+    }
+}
+
+fn count(counters: &mut Counters, journal: &[crate::run::Recorded], state: RunState) {
+    counters.runs += 1;
+    counters.events += journal.len() as u64;
+    let mut epoch_of_timer = None;
+    for recorded in journal {
+        match &recorded.event {
+            Event::Quarantined { .. } => counters.quarantined += 1,
+            Event::Stuck { .. } => counters.stuck += 1,
+            Event::Failed { retry_at: Some(_), .. } | Event::Parked { .. } => epoch_of_timer = Some(recorded.epoch),
+            Event::Started { attempt, .. } if *attempt > 1 => {
+                counters.timers += u64::from(epoch_of_timer.take().is_some_and(|epoch| epoch < recorded.epoch));
+            }
+            _ => {}
+        }
+    }
+    match state {
+        RunState::Succeeded => counters.succeeded += 1,
+        RunState::Compensated => counters.compensated += 1,
+        RunState::Cancelled => counters.cancelled += 1,
+        RunState::Failed => counters.failed += 1,
+        _ => {}
+    }
+}
