@@ -1,7 +1,5 @@
-//! Tests through the public interface.
+//! What windflow-core promises, from outside.
 
-#[cfg(feature = "sim")]
-mod simulation;
 #[cfg(feature = "conformance")]
 mod store;
 #[cfg(feature = "conformance")]

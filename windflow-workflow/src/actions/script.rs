@@ -12,14 +12,21 @@ use super::input::{Problems, field, map, read, text};
 
 /// What runs scripts: pure, bounded, without access to anything.
 pub trait ScriptEngine: fmt::Debug + Send + Sync + 'static {
-    /// Runs a script over a value.
+    /// Runs a script that sees this value as `input`.
     ///
     /// # Errors
     /// [`EvaluateError`] when the script is wrong, fails, or reaches a bound.
     fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError>;
 }
 
-/// Runs a script over a value; its result is the output.
+#[cfg(feature = "expressions")]
+impl ScriptEngine for crate::expression::Sandbox {
+    fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError> {
+        Self::run(self, script, &serde_json::json!({ "input": input }))
+    }
+}
+
+/// Runs a script over a value, which it sees as `input`; its result is the output.
 ///
 /// ```yaml
 /// nodes:

@@ -1,5 +1,8 @@
-//! Tests through the public interface.
+//! Black-box tests of the crate.
 
+#![cfg(test)]
+
+mod actions;
 #[cfg(feature = "documents")]
 mod documents;
 #[cfg(feature = "expressions")]
