@@ -58,11 +58,25 @@ const NOT_YET: &str = "is not honoured yet; remove it, or deploy this part by ot
 
 /// Keys of one service.
 pub(crate) const SERVICE: &[&str] = &[
-    "image", "command", "environment", "ports", "depends_on", "healthcheck", "restart", "stop_signal",
-    "stop_grace_period", "labels", "deploy", "scale", "x-windflow",
+    "image",
+    "command",
+    "environment",
+    "ports",
+    "depends_on",
+    "healthcheck",
+    "restart",
+    "stop_signal",
+    "stop_grace_period",
+    "labels",
+    "deploy",
+    "scale",
+    "x-windflow",
 ];
 pub(crate) const SERVICE_LATER: &[Later] = &[
-    ("build", "is not honoured yet; build and push the image before, in a node of the workflow, and name it in 'image'"),
+    (
+        "build",
+        "is not honoured yet; build and push the image before, in a node of the workflow, and name it in 'image'",
+    ),
     ("env_file", "is not honoured yet; write the variables under 'environment'"),
     ("env", "is not a key of a service; write 'environment'"),
     ("annotations", NOT_YET),

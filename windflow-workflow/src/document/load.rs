@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use serde_json::Value;
+use windflow_core::ActionName;
+use windflow_core::workflow::Compensate;
 
-use super::diagnostic::{Diagnostic, Diagnostics};
+use super::diagnostic::{Diagnostic, Diagnostics, Problems};
 use super::limits::Limits;
 use super::reader::check_text;
 use super::source::{Position, Source};
 use super::stack::StackDocument;
 use super::tree::{Kind, Node};
-use super::workflow::WorkflowDocument;
+use super::workflow::{Opened, WorkflowDocument};
 use crate::environment::Environment;
 
 /// The actions whose `with.stack` names a stack file.
@@ -20,6 +22,9 @@ const TAKES_STACK: [&str; 5] = ["deploy", "plan", "destroy", "rollback", "drift"
 /// stack file, seen from the workflow's own folder, is read and its resolved form stands in the workflow instead.
 /// From then on the files may change without changing the workflow; only `${{ }}` in them stays open.
 ///
+/// A file's name may lead anywhere: whoever loads what others have sent hands in an [`Environment`] whose files are
+/// only those that may be read.
+///
 /// # Errors
 /// Everything that is wrong with the file and the files it names, located.
 pub fn load_workflow(path: &Path, environment: &Environment, limits: &Limits) -> Result<WorkflowDocument, Diagnostics> {
@@ -27,36 +32,65 @@ pub fn load_workflow(path: &Path, environment: &Environment, limits: &Limits) ->
     let text = read_text(path, &file, environment, limits)?;
     let (mut problems, mut opened) = WorkflowDocument::open(&file, &text, limits)?;
     let folder = environment.resolve(path).parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut pins = Pins { environment, limits, shown: path.parent().unwrap_or(Path::new("")), folder: &folder };
     let mut others = Diagnostics::default();
-    for node in &mut opened.spec.nodes {
-        if !TAKES_STACK.contains(&node.uses.as_str()) {
-            continue;
-        }
-        let Some(written) = opened.root.find(&["nodes", node.name.as_str(), "with", "stack"]) else { continue };
-        let place = format!("nodes.{}.with.stack", node.name);
-        match stack_file(written) {
-            Ok(None) => {}
-            Ok(Some(name)) => {
-                let shown = path.parent().unwrap_or(Path::new("")).join(name);
-                match load_stack_at(&shown, &folder.join(name), environment, limits) {
-                    Ok(document) => match serde_json::to_value(document.stack()) {
-                        Ok(stack) => put(&mut node.with, stack),
-                        Err(error) => problems.error(written.span, &place, error),
-                    },
-                    Err(wrong) => {
-                        let first = wrong.as_slice().first().map(ToString::to_string).unwrap_or_default();
-                        let message = format!("the stack file '{name}' cannot be used: {first}");
-                        problems.error(written.span, &place, message);
-                        others = others.merge(wrong);
-                    }
+    let Opened { root, spec, .. } = &mut opened;
+    for node in &mut spec.nodes {
+        let name = node.name.as_str();
+        let own = root.find(&["nodes", name, "with", "stack"]);
+        let mut pin = |uses: &ActionName, written: Option<&Node>, at: &str, with: &mut Value| {
+            if let (Some(written), true) = (written, TAKES_STACK.contains(&uses.as_str())) {
+                let path = format!("nodes.{name}.{at}with.stack");
+                if let Some(wrong) = pins.pin(written, &path, with, &mut problems) {
+                    others = std::mem::take(&mut others).merge(wrong);
                 }
             }
-            Err((message, hint)) => problems.hinted(written.span, &place, message, hint.map(str::to_owned)),
+        };
+        pin(&node.uses, own, "", &mut node.with);
+        if let Some(Compensate::Action { uses, with, .. }) = node.compensate.as_deref_mut() {
+            pin(uses, root.find(&["nodes", name, "compensate", "with", "stack"]), "compensate.", with);
         }
     }
     match opened.finish(&mut problems) {
         Some(document) => Ok(document),
         None => Err(problems.into_diagnostics().merge(others)),
+    }
+}
+
+/// Where the files that a workflow names are, and how they are read.
+struct Pins<'a> {
+    environment: &'a Environment,
+    limits: &'a Limits,
+    /// The workflow's folder as messages name it.
+    shown: &'a Path,
+    /// The workflow's folder.
+    folder: &'a Path,
+}
+
+impl Pins<'_> {
+    /// Puts the stack into `with` that the file `written` names. What is wrong with that file itself is answered.
+    fn pin(&mut self, written: &Node, path: &str, with: &mut Value, problems: &mut Problems) -> Option<Diagnostics> {
+        let name = match stack_file(written) {
+            Ok(name) => name?,
+            Err((message, hint)) => {
+                problems.hinted(written.span, path, message, hint.map(str::to_owned));
+                return None;
+            }
+        };
+        match load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits) {
+            Ok(document) => {
+                match serde_json::to_value(document.stack()) {
+                    Ok(stack) => put(with, stack),
+                    Err(error) => problems.error(written.span, path, error),
+                }
+                None
+            }
+            Err(wrong) => {
+                let first = wrong.as_slice().first().map(ToString::to_string).unwrap_or_default();
+                problems.error(written.span, path, format!("the stack file '{name}' cannot be used: {first}"));
+                Some(wrong)
+            }
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! YAML events into a tree, behind a guard: the bounds are checked event by event, before anything grows.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::diagnostic::{Diagnostics, Problems};
 use super::limits::Limits;
+use super::meter::{Meter, Metered};
 use super::scalar::Scalar;
 use super::source::{Position, Source, Span};
 use super::tree::{Entry, Kind, Node};
@@ -78,8 +79,10 @@ pub(crate) fn check_text<'a>(file: &str, bytes: &'a [u8], limits: &Limits) -> Re
 /// Reads a text that was checked. `None` when it had to stop; otherwise what could be read, problems or not.
 pub(crate) fn read_source(problems: &mut Problems, limits: &Limits) -> (Option<Node>, Work) {
     let source = problems.source.clone();
+    let meter = Meter::new(limits.max_flow);
     let mut reader = Reader {
-        parser: Parser::new_from_str(source.text()),
+        parser: Parser::new(Metered::new(source.text(), meter.clone())),
+        meter,
         source: &source,
         limits,
         problems,
@@ -97,7 +100,8 @@ pub(crate) fn read_source(problems: &mut Problems, limits: &Limits) -> (Option<N
 }
 
 struct Reader<'a> {
-    parser: Parser<'a, StrInput<'a>>,
+    parser: Parser<'a, Metered<'a>>,
+    meter: Meter,
     source: &'a Source,
     limits: &'a Limits,
     problems: &'a mut Problems,
@@ -124,7 +128,15 @@ impl Reader<'_> {
     /// `None` when reading had to stop; the reason is among the problems.
     fn run(&mut self) -> Option<()> {
         let mut documents = 0;
+        let mut last = Position::START;
         while let Some(event) = self.parser.next_event() {
+            if self.meter.is_spent() {
+                let message =
+                    format_args!("what follows runs on for more than {} characters in one piece", self.limits.max_flow);
+                let hint = "write long lists and maps line by line, and long texts as blocks, after '|'";
+                return self.stop(last, message, Some(hint));
+            }
+            self.meter.reset();
             let (event, span) = match event {
                 Ok((event, span)) => (event, self.span(span)),
                 Err(error) => {
@@ -132,6 +144,7 @@ impl Reader<'_> {
                     return self.stop(at, format_args!("is not valid YAML: {}", error.info()), None);
                 }
             };
+            last = span.end;
             self.work.events += 1;
             if self.work.events > self.limits.max_events {
                 let message = format_args!("holds more than {} pieces of YAML", self.limits.max_events);
@@ -196,10 +209,14 @@ impl Reader<'_> {
     fn path(&self) -> String {
         let mut out = String::new();
         for frame in &self.open {
+            if out.len() > 120 {
+                out.push('…');
+                break;
+            }
             match &frame.inside {
                 Inside::List(items) => out.push_str(&format!("[{}]", items.len())),
                 Inside::Map { key: Some((key, ..)), .. } => {
-                    if !out.is_empty() {
+                    if !out.is_empty() && !key.is_empty() {
                         out.push('.');
                     }
                     out.extend(key.chars().take(80));
@@ -306,16 +323,29 @@ impl Reader<'_> {
     }
 
     /// The entries of a map: unique, with what `<<` brings in behind what is written out.
-    fn merged(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+    fn merged(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
         let mut first: BTreeMap<&str, Span> = BTreeMap::new();
-        for entry in &entries {
-            if let Some(earlier) = first.insert(&entry.key, entry.key_span) {
+        let mut twice = BTreeSet::new();
+        for (place, entry) in entries.iter().enumerate() {
+            if let Some(earlier) = first.get(&*entry.key) {
+                twice.insert(place);
                 let message = format!("'{}' is there twice, first on line {}", entry.key, earlier.start.line);
                 let path = join(&self.path(), &entry.key);
                 self.problems.error(entry.key_span, &path, message);
+            } else {
+                first.insert(&entry.key, entry.key_span);
             }
         }
-        if !first.contains_key("<<") {
+        let merges = first.contains_key("<<");
+        if !twice.is_empty() {
+            // The first one stands for both, so that nobody complains about the second again.
+            let mut place = 0;
+            entries.retain(|_| {
+                place += 1;
+                !twice.contains(&(place - 1))
+            });
+        }
+        if !merges {
             return entries;
         }
         let mut kept = Vec::with_capacity(entries.len());
@@ -344,7 +374,7 @@ impl Reader<'_> {
                 }
             }
         }
-        let mut names: std::collections::BTreeSet<Box<str>> = kept.iter().map(|entry| entry.key.clone()).collect();
+        let mut names: BTreeSet<Box<str>> = kept.iter().map(|entry| entry.key.clone()).collect();
         kept.extend(brought.into_iter().filter(|entry| names.insert(entry.key.clone())));
         kept
     }

@@ -1,5 +1,7 @@
 //! A file's text and the places in it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// A place in a file. Lines and columns count from 1; columns count characters.
@@ -36,20 +38,20 @@ impl Span {
     pub const START: Self = Self { start: Position::START, end: Position::START };
 }
 
-/// A file's name and text, with its lines found.
+/// A file's name and text, with its lines found. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    name: String,
-    text: String,
+    name: Arc<str>,
+    text: Arc<str>,
     // Where each line starts, in bytes.
-    lines: Vec<u32>,
+    lines: Arc<[u32]>,
 }
 
 impl Source {
     /// Takes a text. `name` is what messages call the file.
     #[must_use]
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        let text: Arc<str> = text.into();
         let mut lines = vec![0];
         let bytes = text.as_bytes();
         for (at, byte) in bytes.iter().enumerate() {
@@ -59,7 +61,7 @@ impl Source {
                 lines.push(next);
             }
         }
-        Self { name: name.into(), text, lines }
+        Self { name: name.into(), text, lines: lines.into() }
     }
 
     /// What messages call the file.

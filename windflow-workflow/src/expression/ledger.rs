@@ -2,7 +2,7 @@
 //! `map[key]` adds, nor what all variables take together; so every look at a variable is answered here, and measured.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rhai::{Dynamic, EvalAltResult, EvalContext, Position};
@@ -68,7 +68,7 @@ pub(super) struct Ledger {
     limits: SandboxLimits,
     ends: Option<Instant>,
     /// What the script was given and may read anywhere, functions included.
-    given: BTreeMap<String, (Dynamic, Size)>,
+    given: Arc<BTreeMap<String, (Dynamic, Size)>>,
     /// What one look may add besides copies of what is looked at: keys made of the script's own literals.
     literals: usize,
     state: Mutex<State>,
@@ -85,7 +85,7 @@ struct State {
 }
 
 impl Ledger {
-    pub(super) fn new(limits: SandboxLimits, given: BTreeMap<String, (Dynamic, Size)>, script: &str) -> Self {
+    pub(super) fn new(limits: SandboxLimits, given: Arc<BTreeMap<String, (Dynamic, Size)>>, script: &str) -> Self {
         let ends = Instant::now().checked_add(limits.max_time);
         Self { limits, ends, given, literals: script.len() + 256, state: Mutex::default() }
     }
@@ -123,11 +123,10 @@ impl Ledger {
             // What was given is constant and was measured once.
             Some((_, size)) if level == 0 || !own => *size,
             _ => {
-                let place = if index > 0 { scope.len().checked_sub(index) } else { None };
-                let found = match place {
-                    Some(place) => scope.iter_raw().nth(place),
-                    None => scope.iter_raw().filter(|(known, ..)| *known == name).last(),
-                };
+                // The variables come newest first, as `index` counts them; a shadowed one has the same name.
+                let at = index.checked_sub(1).and_then(|at| scope.iter_raw().nth(at));
+                let found = at.filter(|(known, ..)| *known == name);
+                let found = found.or_else(|| scope.iter_raw().find(|(known, ..)| *known == name));
                 match found {
                     Some((.., value)) => measure(value, &self.limits).map_err(stop)?,
                     None => Size::default(),

@@ -117,17 +117,19 @@ impl Sandbox {
 
     /// What a scope gives to every expression that is run in it.
     pub(super) fn given(&self, script: &str, scope: &Value) -> Result<Given, EvaluateError> {
+        // What the engine hands in was bounded where it came from; here only what copying it may cost counts.
+        let limits = SandboxLimits { max_string_bytes: usize::MAX, max_value_depth: 256, ..self.limits };
         let mut given = BTreeMap::new();
         let Value::Object(variables) = scope else {
             return Err(EvaluateError::new(script, "the scope of a script must be a map of variables"));
         };
         for (name, value) in variables {
             let value = to_script(value);
-            let size = measure(&value, &self.limits)
+            let size = measure(&value, &limits)
                 .map_err(|told| EvaluateError::new(script, format_args!("'{name}' is too large to be read: {told}")))?;
             given.insert(name.clone(), (value, size));
         }
-        Ok(Given(given))
+        Ok(Given(Arc::new(given)))
     }
 
     pub(super) fn run_with(&self, script: &str, given: &Given, variables: &Value) -> Result<Value, EvaluateError> {
@@ -135,10 +137,10 @@ impl Sandbox {
         let mut engine = self.engine();
         let ast = self.compile(&engine, script).map_err(|error| fail(&error))?;
         let mut scope = Scope::new();
-        for (name, (value, _)) in &given.0 {
+        for (name, (value, _)) in given.0.iter() {
             scope.push_constant_dynamic(name.as_str(), value.clone());
         }
-        let ledger = Arc::new(Ledger::new(self.limits, given.0.clone(), script));
+        let ledger = Arc::new(Ledger::new(self.limits, Arc::clone(&given.0), script));
         let steps = Arc::clone(&ledger);
         engine.on_progress(move |operations| steps.step(operations));
         #[expect(deprecated, reason = "marked volatile, not going away: the only way to see variables grow")]
@@ -159,11 +161,11 @@ impl Sandbox {
         }
         engine.compile(script).map_err(|error| {
             let at = error.position();
-            SyntaxError {
-                message: lower(&error.err_type().to_string()),
-                line: at.line().unwrap_or(0),
-                column: at.position().unwrap_or(1),
+            let mut message = lower(&error.err_type().to_string());
+            if message.contains("character") && script.contains('\'') {
+                message.push_str("; a text stands in double quotes or backticks, not in single quotes");
             }
+            SyntaxError { message, line: at.line().unwrap_or(0), column: at.position().unwrap_or(1) }
         })
     }
 
@@ -200,7 +202,7 @@ impl Sandbox {
 
 /// The variables a script is given, measured.
 #[derive(Clone, Debug)]
-pub(super) struct Given(BTreeMap<String, (rhai::Dynamic, Size)>);
+pub(super) struct Given(Arc<BTreeMap<String, (rhai::Dynamic, Size)>>);
 
 fn explain(error: &EvalAltResult, script: &str, variables: &Value) -> String {
     match error {

@@ -1,4 +1,5 @@
 //! Documents: good ones become workflows and stacks, bad ones become located diagnostics.
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its files has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,10 @@ fn environment() -> Environment {
     Environment::new("/srv/shop")
         .with_variables([("TAG", "1.28"), ("EMPTY", ""), ("TOKEN", "secret://env/TOKEN")])
         .with_files(MemoryFiles::from([
-            ("/srv/shop/deploy/web.yaml", "services:\n  web:\n    image: web:${TAG}\n    environment:\n      GREETING: ${{ inputs.greeting }}\n"),
+            (
+                "/srv/shop/deploy/web.yaml",
+                "services:\n  web:\n    image: web:${TAG}\n    environment:\n      GREETING: ${{ inputs.greeting }}\n",
+            ),
             ("/srv/shop/deploy/broken.yaml", "services:\n  web:\n    imag: web\n"),
             ("/srv/shop/deploy/flow.yaml", FLOW),
             ("/srv/shop/deploy/lost.yaml", LOST),
@@ -68,6 +72,7 @@ nodes:
   web:
     uses: deploy
     with: { target: local, stack: web.yaml }
+    compensate: { uses: deploy, with: { stack: web.yaml } }
 ";
 
 const LOST: &str = "\
@@ -91,6 +96,8 @@ fn the_stack_a_node_names_is_pinned_to_the_workflow() {
             "image": "web:1.28", "environment": {"GREETING": {"plain": "${{ inputs.greeting }}"}},
         }}}})
     );
+    let undo = serde_json::to_value(&document.spec().nodes[0].compensate).unwrap();
+    assert_eq!(undo["action"]["with"]["stack"], document.spec().nodes[0].with["stack"]);
     assert!(document.workflow().is_templated(document.workflow().find("web").unwrap()));
     let other = load(&environment().with_variable("TAG", "2"));
     assert_ne!(document.workflow().hash(), other.workflow().hash());
@@ -145,4 +152,76 @@ fn good_files_become_what_stands_beside_them() {
         }
         assert_eq!(fs::read_to_string(&beside).unwrap_or_default(), found, "{name}");
     }
+}
+
+#[derive(Debug)]
+struct Picky;
+
+#[async_trait::async_trait]
+impl windflow_core::Action for Picky {
+    fn guarantee(&self) -> windflow_core::Guarantee {
+        windflow_core::Guarantee::AtLeastOnce
+    }
+    fn reversal(&self) -> windflow_core::Reversal {
+        windflow_core::Reversal::None
+    }
+    fn check(&self, with: &serde_json::Value) -> Vec<(String, String)> {
+        match with["list"][1].as_str() {
+            Some("bad") => vec![("/list/1".to_owned(), "is bad".to_owned())],
+            _ => Vec::new(),
+        }
+    }
+    async fn perform(
+        &self,
+        _: &windflow_core::StepContext,
+        _: serde_json::Value,
+    ) -> Result<windflow_core::Outcome, windflow_core::StepError> {
+        Ok(windflow_core::Outcome::Done(serde_json::Value::Null))
+    }
+    async fn observe(
+        &self,
+        _: &windflow_core::StepContext,
+        _: &serde_json::Value,
+    ) -> Result<windflow_core::Seen, windflow_core::StepError> {
+        Ok(windflow_core::Seen::CannotTell)
+    }
+    async fn compensate(
+        &self,
+        _: &windflow_core::StepContext,
+        _: &serde_json::Value,
+        _: Option<&serde_json::Value>,
+    ) -> Result<windflow_core::Undone, windflow_core::StepError> {
+        Ok(windflow_core::Undone::NothingToUndo)
+    }
+}
+
+#[test]
+fn findings_about_actions_are_located_in_the_file() {
+    let text = "\
+name: demo
+nodes:
+  a:
+    uses: picky
+    with:
+      list: [good, bad]
+  b: { uses: piky, compensate: { uses: nothing-known } }
+";
+    let document = WorkflowDocument::parse("demo.yaml", text, &Limits::operator()).unwrap();
+    let name = windflow_core::ActionName::new("picky").unwrap();
+    let actions = windflow_core::Registry::new().with(name, std::sync::Arc::new(Picky));
+    let found = document.findings(&document.workflow().lint(&actions));
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "demo.yaml:3:3: warning: nodes.a.compensate: is not undoable: 'picky' cannot take its work back (name an action in 'compensate', or write 'compensate: nothing' if it may stay)",
+            "demo.yaml:6:20: nodes.a.with.list[1]: is bad",
+            "demo.yaml:7:8: nodes.b.uses: there is no action 'piky' (did you mean 'picky'?)",
+            "demo.yaml:7:34: nodes.b.compensate.uses: there is no action 'nothing-known'",
+        ]
+    );
+    assert!(found.has_errors());
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!(json[0]["severity"], "warning");
+    assert_eq!(json[1]["line"], 6);
 }

@@ -19,7 +19,13 @@ pub(super) struct Around<'e> {
 
 /// The tree with every `${VAR}` replaced. Keys stay: Compose interpolates values only. `depth` counts the keys above:
 /// extensions of the file and of its services that are not ours are left out.
-pub(super) fn interpolated(node: &Node, path: &str, depth: usize, around: &Around<'_>, problems: &mut Problems) -> Node {
+pub(super) fn interpolated(
+    node: &Node,
+    path: &str,
+    depth: usize,
+    around: &Around<'_>,
+    problems: &mut Problems,
+) -> Node {
     let kind = match &node.kind {
         Kind::Scalar(scalar) if scalar.text().contains('$') => {
             match super::interpolate::interpolate(scalar.text(), around.environment) {
@@ -42,9 +48,7 @@ pub(super) fn interpolated(node: &Node, path: &str, depth: usize, around: &Aroun
         Kind::Map(entries) => Kind::Map(
             entries
                 .iter()
-                .filter(|entry| {
-                    !(matches!(depth, 0 | 2) && entry.key.starts_with("x-")) || &*entry.key == "x-windflow"
-                })
+                .filter(|entry| !(matches!(depth, 0 | 2) && entry.key.starts_with("x-")) || &*entry.key == "x-windflow")
                 .map(|entry| Entry {
                     key: entry.key.clone(),
                     key_span: entry.key_span,

@@ -42,7 +42,8 @@ pub(super) fn healthcheck(at: &At<'_>, problems: &mut Problems) -> Option<Option
         },
         (None, None) if off => return Some(None),
         (None, None) => {
-            let hint = "write 'test: [CMD, …]', or 'x-windflow: { http: { port: 8080 } }'; the image's own check is not read";
+            let hint =
+                "write 'test: [CMD, …]', or 'x-windflow: { http: { port: 8080 } }'; the image's own check is not read";
             at.hinted(problems, "does not say what is tried", hint);
             return None;
         }

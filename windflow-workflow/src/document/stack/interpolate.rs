@@ -67,8 +67,9 @@ fn expand(text: &str, base: usize, environment: &Environment, depth: usize) -> R
             out.push('$');
             at = dollar + 2;
         } else if let Some(inside) = rest.strip_prefix('{') {
-            let close = closing(inside)
-                .ok_or_else(|| wrong(dollar + 1, "'${' is never closed by '}'".to_owned(), Some("a lone '$' is written '$$'")))?;
+            let close = closing(inside).ok_or_else(|| {
+                wrong(dollar + 1, "'${' is never closed by '}'".to_owned(), Some("a lone '$' is written '$$'"))
+            })?;
             out.push_str(&braced(&inside[..close], base + dollar + 2, environment, depth)?);
             at = dollar + 3 + close;
         } else {
@@ -77,7 +78,9 @@ fn expand(text: &str, base: usize, environment: &Environment, depth: usize) -> R
                 let hint = Some("a lone '$' is written '$$'");
                 return Err(wrong(dollar + 1, "'$' is not followed by a variable's name".to_owned(), hint));
             }
-            out.push_str(environment.variable(&rest[..length]).ok_or_else(|| unset(&rest[..length], base + dollar + 1))?);
+            out.push_str(
+                environment.variable(&rest[..length]).ok_or_else(|| unset(&rest[..length], base + dollar + 1))?,
+            );
             at = dollar + 1 + length;
         }
     }

@@ -30,9 +30,8 @@ pub(super) fn process(at: &At<'_>, around: &Around<'_>, problems: &mut Problems)
     };
     // A program with a slash is a file; one without is looked for beside the stack file, unless told where.
     let by_path = program.contains('/') && !program.starts_with("${{");
-    let search = search.unwrap_or_else(|| {
-        if by_path { Vec::new() } else { vec![around.folder.to_string_lossy().into_owned()] }
-    });
+    let search =
+        search.unwrap_or_else(|| if by_path { Vec::new() } else { vec![around.folder.to_string_lossy().into_owned()] });
     if by_path {
         *program = absolute(around.folder, program);
     }

@@ -57,9 +57,9 @@ pub(super) fn service(at: &At<'_>, around: &Around<'_>, problems: &mut Problems)
     if let Some(at) = fields.get("labels") {
         service.labels = labels(at, problems);
     }
-    let ours = fields.get("x-windflow").and_then(|at| {
-        at.fields(problems, "x-windflow of a service", keys::SERVICE_OURS, keys::SERVICE_OURS_LATER)
-    });
+    let ours = fields
+        .get("x-windflow")
+        .and_then(|at| at.fields(problems, "x-windflow of a service", keys::SERVICE_OURS, keys::SERVICE_OURS_LATER));
     let found = ours.as_ref().and_then(|ours| ours.get("process"));
     service.process = found.and_then(|at| process(at, around, problems));
     if fields.get("image").is_none() && found.is_none() && fields.get("build").is_none() {
@@ -87,6 +87,10 @@ fn depends_on(at: &At<'_>, problems: &mut Problems) -> BTreeMap<ServiceName, Dep
                 at.error(problems, "is there twice");
             }
         }
+        return out;
+    }
+    if at.raw().is_some() {
+        at.expected::<()>(problems, "a list of services or a map");
         return out;
     }
     for (entry, at) in at.entries(problems).unwrap_or_default() {
@@ -130,8 +134,7 @@ fn restart(at: &At<'_>, problems: &mut Problems) -> Option<RestartPolicy> {
         },
         _ => {
             let words = ["no", "always", "on-failure", "unless-stopped"];
-            at.choice::<Restart>(problems, &words.map(|word| (word, Restart::No)))
-                .and(None)
+            at.choice::<Restart>(problems, &words.map(|word| (word, Restart::No))).and(None)
         }
     }
 }

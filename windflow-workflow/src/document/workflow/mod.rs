@@ -7,4 +7,5 @@ mod lower;
 mod node;
 mod place;
 
+pub(super) use file::Opened;
 pub use file::WorkflowDocument;

@@ -97,7 +97,10 @@ fn compensate(at: &At<'_>, problems: &mut Problems) -> Option<Compensate> {
     match at.raw() {
         Some("nothing") => return Some(Compensate::Nothing),
         Some(text) => {
-            let hint = format!("to undo it with an action, write 'compensate: {{ uses: {text} }}'");
+            let hint = match text {
+                "none" | "no" | "false" | "never" | "off" => "write 'compensate: nothing'".to_owned(),
+                _ => format!("to undo it with an action, write 'compensate: {{ uses: {text} }}'"),
+            };
             at.hinted(problems, format_args!("must be 'nothing' or a map, not {}", at.node.describe()), hint);
             return None;
         }
