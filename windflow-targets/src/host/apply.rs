@@ -1,0 +1,319 @@
+//! Applying a plan: order it of the supervisor, wait for health, record it or take it back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use windflow_core::target::{
+    Applied, Context, Desired, EnvValue, Health, Plan, Stack, Target as _, TargetError, TargetErrorKind, diff,
+};
+use windflow_core::{ContentHash, ServiceName, StackName};
+
+use super::HostTarget;
+use super::layout::StackDir;
+use super::link::Link;
+use super::observe::Seen;
+use super::render;
+use super::revisions;
+use super::state::{Doing, Order, RunSpec, StackSpec, StackState};
+
+/// How long a supervisor may take to come up.
+const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The values of secrets, by service and variable.
+type Values = BTreeMap<ServiceName, BTreeMap<String, String>>;
+
+impl HostTarget {
+    pub(super) async fn carry_out(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError> {
+        let name = plan.desired.stack();
+        diff::check_bound(plan, &self.config.owner, &self.config.name)?;
+        if !self.config.root.is_absolute() {
+            let at = self.config.root.display();
+            return Err(self.error(name, TargetErrorKind::Refused, format_args!("the root {at} is not absolute")));
+        }
+        let dir = self.dir(name);
+        if matches!(plan.desired, Desired::Absent(_))
+            && self.machine.list(dir.path()).await.map_err(self.failed(name))?.is_empty()
+        {
+            return Ok(Applied::Nothing);
+        }
+        let lock = self.machine.lock(&dir.apply_lock(), self.config.lock_patience).await.map_err(self.failed(name))?;
+        let Some(_lock) = lock else {
+            let what = "another apply of this stack is under way";
+            return Err(self.error(name, TargetErrorKind::Conflict, what).with_hint("wait for it, then plan again"));
+        };
+        let seen = self.seen(&dir).await.map_err(self.failed(name))?;
+        let observed = seen.observed(self.capabilities());
+        let mine = Doing { intent: plan.intent(), key: cx.key().to_owned() };
+        let continues = self.doing(&dir).await.map_err(self.failed(name))?.as_ref() == Some(&mine);
+        let ready = observed.services.values().all(|service| service.health.is_ready());
+        if (ready || !continues)
+            && self.changes(&plan.desired, &observed, &seen).await?.is_empty()
+            && let Some(done) = diff::already(plan, &observed, cx.key(), self.capabilities())
+        {
+            if continues {
+                self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
+            }
+            return Ok(done);
+        }
+        if !continues {
+            diff::check_moved(plan, &observed, &self.config.name)?;
+        }
+        match &plan.desired {
+            Desired::Present(stack) => self.bring_up(cx, &dir, stack, &mine, &seen).await,
+            Desired::Absent(_) => {
+                self.note(&dir, &mine).await.map_err(self.failed(name))?;
+                cx.progress(format_args!("stopping {name}"));
+                self.take_down(&dir, &seen).await.map_err(self.failed(name))?;
+                Ok(Applied::Revision(None))
+            }
+        }
+    }
+
+    async fn doing(&self, dir: &StackDir) -> io::Result<Option<Doing>> {
+        let bytes = self.machine.read(&dir.intent()).await?;
+        Ok(bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+    }
+
+    /// Writes down what is being done, so that whoever comes after a cut knows it for their own.
+    async fn note(&self, dir: &StackDir, doing: &Doing) -> io::Result<()> {
+        self.machine.write(&dir.intent(), serde_json::to_vec(doing)?).await
+    }
+
+    async fn bring_up(
+        &self,
+        cx: &Context,
+        dir: &StackDir,
+        stack: &Stack,
+        mine: &Doing,
+        seen: &Seen,
+    ) -> Result<Applied, TargetError> {
+        let name = &stack.name;
+        if let Some((service, _, why)) = self.taken_ports(stack, seen).await.map_err(self.failed(name))?.pop() {
+            return Err(self.error(name, TargetErrorKind::Refused, why).in_service(&service));
+        }
+        let spec = self.spec(stack, mine.intent, seen.spec.as_ref()).await?;
+        // Before anything is touched: a secret that is not there must not cost a running service.
+        let values = self.values(cx, &spec).await?;
+        self.note(dir, mine).await.map_err(self.failed(name))?;
+        let Some(why) = self.run(cx, dir, &spec, values).await? else {
+            let recorded = revisions::record(&*self.machine, dir, stack, cx.key(), cx.clock().now()).await;
+            let number = recorded.map_err(self.failed(name))?;
+            self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
+            return Ok(Applied::Revision(Some(number)));
+        };
+        let why = cx.masker().mask(&why);
+        cx.progress(format_args!("going back: {why}"));
+        let Some(base) = &seen.current else {
+            let seen = self.seen(dir).await.map_err(self.failed(name))?;
+            self.take_down(dir, &seen).await.map_err(self.failed(name))?;
+            return Ok(Applied::RolledBack { to: None, why });
+        };
+        let back = ContentHash::of_value(&serde_json::json!({ "back from": mine.intent, "to": base.number }));
+        let spec = self.spec(&base.stack, back, Some(&spec)).await?;
+        let values = self.values(cx, &spec).await?;
+        let why = match self.run(cx, dir, &spec, values).await? {
+            None => why,
+            Some(worse) => {
+                format!("{why}; and revision {} does not come up again: {}", base.number, cx.masker().mask(&worse))
+            }
+        };
+        self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
+        Ok(Applied::RolledBack { to: Some(base.number), why })
+    }
+
+    async fn spec(
+        &self,
+        stack: &Stack,
+        intent: ContentHash,
+        before: Option<&StackSpec>,
+    ) -> Result<StackSpec, TargetError> {
+        let (programs, problems) = self.programs(stack).await.map_err(self.failed(&stack.name))?;
+        match problems.into_iter().next() {
+            Some((path, why)) => Err(self.error(&stack.name, TargetErrorKind::Refused, format_args!("{path}: {why}"))),
+            None => Ok(render::render(stack, intent, &programs, &self.config.search_path, before)),
+        }
+    }
+
+    async fn values(&self, cx: &Context, spec: &StackSpec) -> Result<Values, TargetError> {
+        let mut values = Values::new();
+        for (name, run) in spec.services.iter().filter(|(_, run)| run.needs_secrets()) {
+            values.insert(name.clone(), self.secrets_of(cx, &spec.stack.name, name, run).await?);
+        }
+        Ok(values)
+    }
+
+    /// The values of a service's secrets now.
+    pub(super) async fn secrets_of(
+        &self,
+        cx: &Context,
+        stack: &StackName,
+        service: &ServiceName,
+        run: &RunSpec,
+    ) -> Result<BTreeMap<String, String>, TargetError> {
+        let mut values = BTreeMap::new();
+        for (variable, value) in &run.environment {
+            let EnvValue::Secret(reference) = value else { continue };
+            let secret = cx.secret(reference).await.map_err(|error| {
+                let what = format_args!("environment.{variable}: {error}").to_string();
+                self.error(stack, TargetErrorKind::Refused, what).in_service(service)
+            })?;
+            values.insert(variable.clone(), secret.expose().to_owned());
+        }
+        Ok(values)
+    }
+
+    /// Has the supervisor run this and waits for health; the reason when it will not come.
+    async fn run(
+        &self,
+        cx: &Context,
+        dir: &StackDir,
+        spec: &StackSpec,
+        secrets: Values,
+    ) -> Result<Option<String>, TargetError> {
+        let name = &spec.stack.name;
+        let until = Instant::now() + self.config.health_timeout;
+        let order = Order::Run { spec: Box::new(spec.clone()), secrets };
+        let mut tries = 0;
+        loop {
+            let verdict = tokio::select! {
+                biased;
+                () = cx.cancel().cancelled() => {
+                    let what = "stopped while waiting for health";
+                    return Err(self.error(name, TargetErrorKind::Cancelled, what).with_hint("apply again to go on"));
+                }
+                verdict = self.verdict(cx, dir, &order, spec, until) => verdict,
+            };
+            tries += 1;
+            match verdict {
+                Ok(verdict) => return Ok(verdict),
+                // Killed in the middle: the next one goes on with the same order.
+                Err(error) if tries < 3 && error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => return Err(self.failed(name)(error)),
+            }
+        }
+    }
+
+    async fn verdict(
+        &self,
+        cx: &Context,
+        dir: &StackDir,
+        order: &Order,
+        spec: &StackSpec,
+        until: Instant,
+    ) -> io::Result<Option<String>> {
+        let mut link = self.reach(dir, order).await?;
+        let mut told: BTreeMap<ServiceName, Health> = BTreeMap::new();
+        loop {
+            let Ok(state) = timeout_at(until, link.state()).await else {
+                let waiting: Vec<String> =
+                    told.iter().filter(|(_, health)| !health.is_ready()).map(|(name, _)| name.to_string()).collect();
+                let seconds = self.config.health_timeout.as_secs();
+                return Ok(Some(format!("not healthy within {seconds} s: {}", waiting.join(", "))));
+            };
+            let state = state?;
+            let now = healths(spec, &state);
+            for (name, health) in &now {
+                if told.get(name) != Some(health) {
+                    cx.progress(format_args!("{name} is {}", word(health)));
+                }
+            }
+            let bad = now.iter().find_map(|(name, health)| match health {
+                Health::Failed { why } | Health::Unhealthy { why } => Some(format!("{name}: {why}")),
+                _ => None,
+            });
+            if bad.is_some() || now.values().all(Health::is_ready) {
+                return Ok(bad);
+            }
+            told = now;
+        }
+    }
+
+    /// Gives an order to the supervisor, which is started when it is not there.
+    async fn reach(&self, dir: &StackDir, order: &Order) -> io::Result<Link> {
+        let until = Instant::now() + SUPERVISOR_PATIENCE;
+        let mut started: Option<Instant> = None;
+        loop {
+            let refused = match Link::open(&*self.machine, dir, order).await {
+                Ok(link) => return Ok(link),
+                Err(error) => error,
+            };
+            if Instant::now() >= until {
+                let log = self.machine.read(&dir.supervisor_log()).await?.unwrap_or_default();
+                let log = String::from_utf8_lossy(&log);
+                let said = log.lines().next_back().map(|line| format!("; it said: {line}")).unwrap_or_default();
+                return Err(io::Error::other(format!("the supervisor does not come up: {refused}{said}")));
+            }
+            let patience = started.is_none_or(|at| at.elapsed() > Duration::from_secs(3));
+            if patience && !self.machine.is_locked(&dir.supervisor_lock()).await? {
+                self.machine.start_supervisor(&self.config.supervisor, dir.path()).await?;
+                started = Some(Instant::now());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stops everything of the stack.
+    async fn stop(&self, dir: &StackDir) -> io::Result<()> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.reach(dir, &Order::Stop).await?.stopped().await {
+                // It was ending already, by an order that was cut, or was killed: another makes sure.
+                Err(error) if tries < 3 && error.kind() == io::ErrorKind::UnexpectedEof => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Stops everything of the stack and removes it.
+    async fn take_down(&self, dir: &StackDir, seen: &Seen) -> io::Result<()> {
+        // One that died may have left processes nobody recorded: a new one finds them by their mark.
+        if seen.supervised || seen.spec.is_some() {
+            self.stop(dir).await?;
+            let until = Instant::now() + SUPERVISOR_PATIENCE;
+            while self.machine.is_locked(&dir.supervisor_lock()).await? {
+                if Instant::now() >= until {
+                    return Err(io::Error::other("the supervisor has stopped everything and does not end"));
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+        // What shows that the stack is there goes last: a removal that is cut is seen, and finished by the next.
+        let last = [dir.spec(), dir.apply_lock()];
+        for entry in self.machine.list(dir.path()).await? {
+            let path = dir.path().join(entry);
+            if !last.contains(&path) {
+                self.machine.remove(&path).await?;
+            }
+        }
+        self.machine.remove(&dir.spec()).await?;
+        self.machine.remove(dir.path()).await?;
+        self.machine.remove_empty(dir.owner_dir()).await
+    }
+}
+
+/// The health of each service of the spec: the worst of its instances'.
+fn healths(spec: &StackSpec, state: &StackState) -> BTreeMap<ServiceName, Health> {
+    let of = |name: &ServiceName, run: &RunSpec| {
+        let instances = state.services.get(name);
+        let health = |n| instances.and_then(|i| i.get(&n)).map_or(Health::Starting, |found| found.health.clone());
+        let all: Vec<Health> = (0..run.replicas).map(health).collect();
+        let bad = all.iter().find(|h| matches!(h, Health::Failed { .. } | Health::Unhealthy { .. }));
+        let late = || all.iter().find(|health| !health.is_ready());
+        bad.or_else(late).or(all.first()).cloned().unwrap_or(Health::Completed)
+    };
+    spec.services.iter().map(|(name, run)| (name.clone(), of(name, run))).collect()
+}
+
+fn word(health: &Health) -> &'static str {
+    match health {
+        Health::Starting => "starting",
+        Health::Healthy => "healthy",
+        Health::Unhealthy { .. } => "unhealthy",
+        Health::Completed => "done",
+        Health::Failed { .. } => "failed",
+        _ => "stopped",
+    }
+}

@@ -1,0 +1,10 @@
+//! The machine a host target runs things on: here now, over SSH later.
+
+mod contract;
+mod files;
+mod local;
+pub(crate) mod procfs;
+
+pub(crate) use contract::{Listener, Lock, Machine, Piece, RunCommand, Wire};
+pub(crate) use files::{try_lock, write_file};
+pub(crate) use local::{LocalMachine, socket_in};

@@ -1,0 +1,132 @@
+//! Health gates what follows, and a verdict comes as soon as it is known.
+
+use std::time::{Duration, Instant};
+
+use windflow_core::ServiceName;
+use windflow_core::target::{
+    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, TargetExt as _,
+};
+
+use crate::place::{PROOF, Place, check, eventually, free_port, get, observe, program, sh, stack, web};
+
+fn cx(key: &str) -> Context {
+    Context::new(key)
+}
+
+fn after(mut service: Service, need: &str, condition: Condition) -> Service {
+    let dependency = Dependency { condition, required: true, restart: false };
+    service.depends_on.insert(ServiceName::new(need).unwrap(), dependency);
+    service
+}
+
+fn why(applied: &Applied) -> &str {
+    match applied {
+        Applied::RolledBack { why, .. } => why,
+        other => panic!("it should have gone back: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn services_start_when_what_they_depend_on_is_as_they_ask() {
+    let place = Place::new();
+    let target = place.target();
+    let order = place.root.join("order");
+    let say = |name: &str| format!("echo {name} >> {}; ", order.display());
+    let mut db = sh(&(say("db") + "sleep 0.3; touch ready; exec sleep 1000"));
+    db.healthcheck = Some(check(Probe::Exec(vec!["test".to_owned(), "-e".to_owned(), "ready".to_owned()])));
+    let setup = after(sh(&say("setup")), "db", Condition::ServiceHealthy);
+    let web = after(sh(&(say("web") + "exec sleep 1000")), "setup", Condition::ServiceCompletedSuccessfully);
+    let stack = stack([("aa-web", web), ("db", db), ("setup", setup)]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&order).unwrap(), "db\nsetup\nweb\n");
+    let observed = observe(&target, &stack).await;
+    assert_eq!(observed.services["setup"].health, Health::Completed);
+    assert_eq!(observed.services["db"].health, Health::Healthy);
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_become_healthy_goes_back_to_the_one_before() {
+    let (place, port) = (Place::new(), free_port());
+    let target = place.target();
+    let good = stack([("web", web(port, "1"))]);
+    target.deploy(&cx("one"), good.clone()).await.unwrap();
+    let mut sick = web(port, "2");
+    sick.process = program(&[PROOF, "sick", &port.to_string()]).process;
+    sick.healthcheck.as_mut().unwrap().start_period = Duration::from_millis(300);
+    let applied = target.deploy(&cx("two"), stack([("web", sick)])).await.unwrap();
+    assert!(matches!(applied, Applied::RolledBack { to: Some(1), .. }), "{applied:?}");
+    assert!(why(&applied).contains("web: GET / answered 503"), "{applied:?}");
+    assert_eq!(get(port).await, "1");
+    assert_eq!(target.deploy(&cx("three"), good).await.unwrap(), Applied::Nothing);
+}
+
+#[tokio::test]
+async fn a_verdict_comes_early_and_quotes_the_last_lines() {
+    let place = Place::new();
+    let target = place.target();
+    let started = Instant::now();
+    let mut looping = sh("echo starting; echo cannot open the database >&2; exit 7");
+    looping.restart.policy = Restart::Always;
+    looping.healthcheck = Some(check(Probe::Tcp { port: 1 }));
+    looping.healthcheck.as_mut().unwrap().start_period = Duration::from_secs(600);
+    let applied = target.deploy(&cx("one"), stack([("db", looping)])).await.unwrap();
+    let said = why(&applied);
+    assert!(said.contains("crash loop: it ended with exit code 7, 3 times in a row"), "{said}");
+    assert!(said.contains("cannot open the database"), "{said}");
+    let applied = target.deploy(&cx("two"), stack([("job", sh("echo no such table; exit 2"))])).await.unwrap();
+    assert_eq!(why(&applied), "job: it ended with exit code 2; last lines: no such table");
+    assert!(started.elapsed() < Duration::from_secs(30), "nobody waited for the start period to end");
+    assert!(place.supervisors().is_empty());
+    assert_eq!(std::fs::read_dir(&place.root).unwrap().count(), 0, "a first apply that failed leaves nothing");
+}
+
+#[tokio::test]
+async fn a_service_is_started_again_by_policy_until_it_has_had_enough() {
+    let place = Place::new();
+    let target = place.target();
+    let mut service = sh("test -e stop && exit 0; touch stop; exit 1");
+    service.restart.policy = Restart::OnFailure;
+    service.restart.max_attempts = Some(2);
+    let stack = stack([("job", service)]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let job = observe(&target, &stack).await.services["job"].clone();
+    assert_eq!((job.health, job.instances[0].restarts), (Health::Completed, 1));
+}
+
+#[tokio::test]
+async fn a_service_that_falls_ill_later_shows_it() {
+    let place = Place::new();
+    let target = place.target();
+    let mut service = sh("touch ready; exec sleep 1000");
+    service.healthcheck = Some(check(Probe::Shell("test -e ready".to_owned())));
+    let stack = stack([("db", service)]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    std::fs::remove_file(place.dir(&stack).join("services/db/0/work/ready")).unwrap();
+    let observed = eventually("it is unhealthy", async || {
+        let observed = observe(&target, &stack).await;
+        (matches!(observed.services["db"].health, Health::Unhealthy { .. }), observed)
+    })
+    .await;
+    assert_eq!(observed.services["db"].instances[0].restarts, 0, "health alone restarts nothing");
+}
+
+#[tokio::test]
+async fn what_cannot_run_here_is_refused_in_the_plan_by_path() {
+    let place = Place::new();
+    let target = place.target();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let image = Service { image: Some("nginx".to_owned()), ..Service::default() };
+    let mut lost = sh("true");
+    lost.process.as_mut().unwrap().working_dir = Some("/no/such/folder".to_owned());
+    let stack = stack([("a", web(port, "1")), ("b", image), ("c", program(&["no-such-program"])), ("d", lost)]);
+    let refused = target.plan_for(&cx("one"), &Desired::Present(stack)).await.unwrap_err();
+    let PlanError::Refused { problems, .. } = refused else { panic!("{refused}") };
+    let told: Vec<&str> = problems.iter().map(|(path, _)| path.as_str()).collect();
+    let paths =
+        ["services.b.image", "services.c.process.command", "services.d.process.working_dir", "services.a.ports[0]"];
+    assert_eq!(told, paths);
+    let own = std::process::id();
+    assert!(problems[3].1.starts_with(&format!("port {port} is taken by process {own} (")), "{}", problems[3].1);
+    assert!(std::fs::read_dir(&place.root).unwrap().next().is_none(), "planning writes nothing");
+}
