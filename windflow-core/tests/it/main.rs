@@ -1,5 +1,7 @@
-//! What windflow-core promises, from outside.
+//! Tests through the public interface.
 
+#[cfg(feature = "sim")]
+mod simulation;
 #[cfg(feature = "conformance")]
 mod store;
 #[cfg(feature = "conformance")]

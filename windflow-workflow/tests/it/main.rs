@@ -1,5 +1,8 @@
 //! Black-box tests of the crate.
 
+#![cfg(test)]
+
+mod actions;
 #[cfg(feature = "documents")]
 mod documents;
 #[cfg(feature = "expressions")]
@@ -8,3 +11,5 @@ mod expressions;
 mod guard;
 #[cfg(feature = "documents")]
 mod hostile;
+#[cfg(feature = "sqlite")]
+mod sqlite;
