@@ -112,6 +112,8 @@ pub struct Watch<'p> {
     pub verb: &'static str,
     /// From which record on everything is news.
     pub from: Seq,
+    /// Whether it was over before, and only its result is wanted.
+    pub over: bool,
 }
 
 impl Watch<'_> {
@@ -123,7 +125,10 @@ impl Watch<'_> {
         let output = &self.project.output;
         let (mut tail, records) = Tail::open(Arc::clone(self.engine.store()), id).await?;
         let mut progress = Progress::new(output.clone(), &tail.run);
-        progress.begin(&tail.run, self.verb);
+        let begins = records.last().is_some_and(|last| last.seq > self.from || !self.over);
+        if begins {
+            progress.begin(&tail.run, self.verb);
+        }
         for recorded in &records {
             tail.fold(recorded)?;
             progress.event(&tail.run, recorded, recorded.seq > self.from);
@@ -146,7 +151,7 @@ impl Watch<'_> {
     /// Until it is over, or somebody wants to leave; says which.
     async fn watch(&self, tail: &mut Tail, progress: &mut Progress, interrupt: &mut Interrupt) -> Result<bool, Failure> {
         let mut cancelled = false;
-        let mut told_waiting = false;
+        let mut told = false;
         loop {
             for (run, node, said) in std::mem::take(&mut *self.bell.said.lock().unwrap_or_else(PoisonError::into_inner)) {
                 if run == *tail.run.id() {
@@ -157,10 +162,10 @@ impl Watch<'_> {
             if state.is_final() || state == RunState::Stuck || (state == RunState::Paused && !self.is_open(tail)) {
                 return Ok(false);
             }
-            if state == RunState::Waiting && !told_waiting && !self.project.output.redraws() {
+            // Somebody who comes to a run that waits has not seen why; everybody else has.
+            if !std::mem::replace(&mut told, true) && state == RunState::Waiting {
                 report::waits(&tail.run).iter().for_each(|line| progress.note(&format!("  {line}")));
             }
-            told_waiting = state == RunState::Waiting;
             progress.hint = match state {
                 RunState::Waiting => "Ctrl-C leaves it waiting",
                 _ if cancelled => "Ctrl-C leaves it as it is",

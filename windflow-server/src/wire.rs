@@ -9,6 +9,7 @@ use windflow_core::engine::Drive;
 use windflow_core::target::Target;
 use serde_json::Value;
 use windflow_core::{Engine, EvaluateError, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
+use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
 use windflow_workflow::{
@@ -17,7 +18,7 @@ use windflow_workflow::{
 };
 
 use crate::cli::Global;
-use crate::config::Config;
+use crate::config::{Config, TargetConfig};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::process::Process;
@@ -121,24 +122,40 @@ impl Project {
     }
 
     /// The targets by name.
-    ///
-    /// # Errors
-    /// When one cannot be set up.
-    pub fn targets(&self) -> Result<BTreeMap<TargetName, Arc<dyn Target>>, Failure> {
-        Ok(BTreeMap::new())
+    #[must_use]
+    pub fn targets(&self) -> BTreeMap<TargetName, Arc<dyn Target>> {
+        let made = self.config.targets.iter().map(|(name, config)| (name.clone(), self.target(name, config)));
+        made.collect()
+    }
+
+    fn target(&self, name: &TargetName, config: &TargetConfig) -> Arc<dyn Target> {
+        match config {
+            TargetConfig::Host { root, health_timeout } => {
+                let root = match root {
+                    Some(root) => self.process.working_dir.join(root),
+                    None => self.state_dir().join(name.as_str()),
+                };
+                let path = self.process.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+                let search = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
+                let supervisor = SupervisorCommand::new(&self.process.program);
+                let mut host = HostConfig::new(name.clone(), self.config.owner.clone(), root, supervisor, search);
+                if let Some(timeout) = health_timeout {
+                    host.health_timeout = *timeout;
+                }
+                Arc::new(HostTarget::new(host))
+            }
+        }
     }
 
     /// An engine over a store.
-    ///
-    /// # Errors
-    /// When a target cannot be set up.
+    #[must_use]
     pub fn engine(
         &self,
         store: Arc<dyn Store>,
         allow_shell: bool,
         drive: Drive,
         sink: Option<Arc<dyn EventSink>>,
-    ) -> Result<Engine, Failure> {
+    ) -> Engine {
         let mut builder = Engine::builder_shared(store)
             .actions(self.actions(allow_shell))
             .secret_sources(self.secrets())
@@ -146,13 +163,13 @@ impl Project {
             .namespace(Namespace::default())
             .grace(GRACE)
             .drive(drive);
-        for target in self.targets()?.into_values() {
+        for target in self.targets().into_values() {
             builder = builder.target(target);
         }
         if let Some(sink) = sink {
             builder = builder.sink(sink);
         }
-        Ok(builder.build())
+        builder.build()
     }
 
     /// Reads a workflow and everything it names, and checks it against the actions there are. Answers the warnings

@@ -12,8 +12,10 @@ use crate::exit::TABLE;
 #[derive(Debug, Parser)]
 #[command(name = "windflow", version, after_help = EXAMPLES, after_long_help = long_help(), max_term_width = 110)]
 pub struct Cli {
+    /// What every command takes.
     #[command(flatten)]
     pub global: Global,
+    /// What is to be done.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -55,12 +57,18 @@ pub struct Global {
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
+    /// Nothing
     Off,
+    /// What went wrong
     #[default]
     Error,
+    /// And what may become a problem
     Warn,
+    /// And what is usual
     Info,
+    /// And every event
     Debug,
+    /// Everything
     Trace,
 }
 
@@ -80,14 +88,41 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Draw a workflow
     Graph(GraphArgs),
+    /// Show what applying a stack would change; changes nothing
+    Plan(PlanArgs),
+    /// Make a stack so
+    Apply(ApplyArgs),
+    /// Show what is there of a stack, its health, and what has drifted
+    Status(StatusArgs),
+    /// Show what services wrote
+    Logs(LogsArgs),
+    /// Run a command inside a service; its exit code is passed on
+    Exec(ExecArgs),
+    /// Make an earlier revision current again
+    Rollback(RollbackArgs),
+    /// Take a stack down
+    Destroy(DestroyArgs),
+    /// Change how many instances of a service run
+    Scale(ScaleArgs),
+    /// Start services anew
+    Restart(RestartArgs),
+    /// List the targets, and whether they can be reached
+    Targets,
+    /// Print a JSON Schema for editors
+    Schema(SchemaArgs),
+    /// Write a small working example into this folder; never overwrites
+    Init,
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+    /// A small HTTP server that the example of `init` deploys
+    #[command(hide = true)]
+    DemoServer(DemoServerArgs),
 }
 
 /// What every command that drives runs takes.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct DriveArgs {
-    /// Allow the `shell` and `script` actions, which run any command on this machine
+    /// Allow the `shell` action, which runs any command on this machine
     #[arg(long)]
     pub allow_shell: bool,
     /// Set by a command that leaves this one behind.
@@ -352,6 +387,192 @@ pub enum GraphFormat {
     Dot,
     /// A picture
     Svg,
+}
+
+/// Which target.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// Which target; may be left out when there is only one
+    #[arg(long, short, value_name = "NAME", value_parser = parse_target)]
+    pub target: Option<TargetName>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow plan stack.yaml
+  windflow plan stack.yaml --out plan.json && windflow apply --plan plan.json
+
+Exits with 0 when there is nothing to change, and with 2 when there is.")]
+pub struct PlanArgs {
+    /// A stack file, or the name of a stack that is deployed
+    pub stack: String,
+    /// Write the plan to a file, for `apply --plan`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Plan to take the stack down
+    #[arg(long)]
+    pub destroy: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+/// What is agreed to.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConsentArgs {
+    /// Agree to destroying things of this sort, such as volume
+    #[arg(long, value_name = "WHAT")]
+    pub allow_destroy: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow apply stack.yaml               shows the plan and asks
+  windflow apply stack.yaml --yes         for scripts
+  windflow apply --plan plan.json --yes   exactly what was planned, or nothing")]
+pub struct ApplyArgs {
+    /// A stack file, or the name of a stack that is deployed
+    #[arg(required_unless_present = "plan")]
+    pub stack: Option<String>,
+    /// A plan written by `plan --out`
+    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
+    pub plan: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow logs stack.yaml web -f --tail 20
+  windflow logs demo --since 10m")]
+pub struct LogsArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service; all of them when absent
+    #[arg(value_parser = parse_service)]
+    pub service: Option<ServiceName>,
+    /// Go on with new lines
+    #[arg(long, short)]
+    pub follow: bool,
+    /// At most the last N lines of each service
+    #[arg(long, value_name = "N")]
+    pub tail: Option<usize>,
+    /// Only lines written within this time, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow exec demo web -- printenv PORT")]
+pub struct ExecArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service
+    #[arg(value_parser = parse_service)]
+    pub service: ServiceName,
+    /// Program and arguments, after --
+    #[arg(required = true, last = true)]
+    pub command: Vec<String>,
+    /// Send standard input to it
+    #[arg(long, short)]
+    pub interactive: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// To which revision; the one before when absent
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow scale demo web=3 --yes")]
+pub struct ScaleArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service, and how many instances
+    #[arg(value_name = "SERVICE=N", value_parser = parse_scale)]
+    pub to: (ServiceName, u32),
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service; all of them when absent
+    #[arg(value_parser = parse_service)]
+    pub service: Option<ServiceName>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what
+    #[arg(value_enum)]
+    pub of: SchemaOf,
+}
+
+/// What a schema can be printed of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Workflow files
+    Workflow,
 }
 
 #[derive(Debug, Args)]

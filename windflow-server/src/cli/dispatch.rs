@@ -4,7 +4,10 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use super::args::{Cli, Command, Global, RunsCommand};
-use super::{completions, events, graph, list, request, resume, run as start, show, validate, worker};
+use super::{
+    apply, change, completions, demo_server, events, graph, init, list, logs, plan, request, resume, run as start,
+    schema, show, status, validate, worker,
+};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::process::Process;
@@ -15,6 +18,10 @@ use crate::wire::Project;
 /// Does what the command line says.
 #[must_use]
 pub fn run(process: Process) -> Exit {
+    // A supervisor brings its own runtime and is no command of anybody's.
+    if let Some(code) = windflow_targets::host::supervise_if_child(process.args.iter().cloned()) {
+        return Exit::Remote(u8::from(code != std::process::ExitCode::SUCCESS));
+    }
     let cli = match Cli::try_parse_from(&process.args) {
         Ok(cli) => cli,
         Err(error) => return refuse(&process, &error),
@@ -82,6 +89,8 @@ async fn dispatch(process: Process, global: Global, command: Command, output: Ou
     // These need no project, and work in a folder with a broken one.
     match command {
         Command::Completions(args) => return Ok(completions::completions(&args, &output)),
+        Command::Schema(args) => return Ok(schema::schema(&args, &output)),
+        Command::DemoServer(args) => return demo_server::demo_server(&args, &output).await,
         _ => {}
     }
     let project = Project::open(process, &global, output)?;
@@ -92,7 +101,18 @@ async fn dispatch(process: Process, global: Global, command: Command, output: Ou
         Command::Runs(command) => runs(&project, command).await,
         Command::Validate(args) => validate::validate(&project, &args),
         Command::Graph(args) => graph::graph(&project, &args),
-        Command::Completions(_) => Ok(Exit::Success),
+        Command::Plan(args) => plan::plan(&project, &args).await,
+        Command::Apply(args) => apply::apply(&project, &args).await,
+        Command::Status(args) => status::status(&project, &args).await,
+        Command::Logs(args) => logs::logs(&project, &args).await,
+        Command::Exec(args) => logs::exec(&project, args).await,
+        Command::Rollback(args) => change::rollback(&project, &args).await,
+        Command::Destroy(args) => change::destroy(&project, &args).await,
+        Command::Scale(args) => change::scale(&project, &args).await,
+        Command::Restart(args) => change::restart(&project, &args).await,
+        Command::Targets => status::targets(&project).await,
+        Command::Init => init::init(&project),
+        Command::Completions(_) | Command::Schema(_) | Command::DemoServer(_) => Ok(Exit::Success),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is asked of a run, whoever drives it: `windflow runs cancel`, `retry`, `approve` and the others.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use windflow_core::engine::Drive;
@@ -15,25 +16,27 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::wire::Project;
 
+/// How long whoever drives a run may take to notice that something was asked.
+const NOTICE: Duration = Duration::from_secs(2);
+
 /// Puts a request into the run's inbox. Whoever drives the run takes it in; if nobody does, says how it goes on.
-async fn ask(project: &Project, id: &RunId, request: Request) -> Result<Exit, Failure> {
+async fn ask(project: &Project, id: &RunId, request: Request, done: &str) -> Result<Exit, Failure> {
     let store = Arc::new(project.store_with_runs().await?);
-    let engine = project.engine(Arc::clone(&store) as _, false, Drive::Own, None)?;
+    let engine = project.engine(Arc::clone(&store) as _, false, Drive::Own, None);
     let name = request.name();
     let asked = engine.submit(id, request, project.principal(), None).await;
     engine.shutdown().await;
     asked?;
-    let due = store.due(&windflow_core::Namespace::default(), windflow_core::Timestamp(u64::MAX), 1_000).await?;
-    let driven = !due.contains(id);
-    project.output.document(&json!({
-        "version": 1, "kind": "asked", "run": id, "request": name, "driven": driven,
-    }));
-    if driven {
-        project.output.text(format!("asked run {id} to {name}"));
-    } else {
-        project.output.text(format!(
-            "asked run {id} to {name}; nobody drives it now\nnext:\n  windflow resume {id}    # drive it"
-        ));
+    let patience = Instant::now();
+    let mut taken = store.inbox(id).await?.is_empty();
+    while !taken && patience.elapsed() < NOTICE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        taken = store.inbox(id).await?.is_empty();
+    }
+    project.output.document(&json!({ "version": 1, "kind": "asked", "run": id, "request": name, "taken": taken }));
+    project.output.text(format!("run {id}: {done}"));
+    if !taken {
+        project.output.text(format!("nobody drives it now\nnext:\n  windflow resume {id}    # drive it"));
     }
     Ok(Exit::Success)
 }
@@ -48,7 +51,7 @@ async fn ask_and_drive(
 ) -> Result<Exit, Failure> {
     let store = project.store_with_runs().await?;
     if detach {
-        let engine = project.engine(Arc::new(store), allow_shell, Drive::Own, None)?;
+        let engine = project.engine(Arc::new(store), allow_shell, Drive::Own, None);
         let asked = engine.submit(id, request, project.principal(), None).await;
         engine.shutdown().await;
         asked?;
@@ -59,17 +62,17 @@ async fn ask_and_drive(
 
 /// Undoes a run.
 pub async fn cancel(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
-    ask(project, &args.id, Request::Cancel { reason: args.reason }).await
+    ask(project, &args.id, Request::Cancel { reason: args.reason }, "asked to cancel").await
 }
 
 /// Ends a run at once.
 pub async fn terminate(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
-    ask(project, &args.id, Request::Terminate { reason: args.reason }).await
+    ask(project, &args.id, Request::Terminate { reason: args.reason }, "asked to terminate").await
 }
 
 /// Pauses a run.
 pub async fn pause(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
-    ask(project, &args.id, Request::Pause { reason: args.reason }).await
+    ask(project, &args.id, Request::Pause { reason: args.reason }, "asked to pause").await
 }
 
 /// Ends a stuck run as failed. That is decided at once, so it is done here.
@@ -103,7 +106,8 @@ pub async fn resolve(project: &Project, args: ResolveArgs) -> Result<Exit, Failu
 /// Sends a signal.
 pub async fn signal(project: &Project, args: SignalArgs) -> Result<Exit, Failure> {
     let payload = serde_json::from_str(&args.payload).unwrap_or(Value::String(args.payload));
-    ask(project, &args.id, Request::Signal { name: args.name, payload }).await
+    let done = format!("signal {} is sent", args.name);
+    ask(project, &args.id, Request::Signal { name: args.name, payload }, &done).await
 }
 
 /// Says yes or no to a step that waits for it.
@@ -112,10 +116,11 @@ pub async fn approve(project: &Project, args: ApproveArgs) -> Result<Exit, Failu
         Some(node) => known(project, &args.id, node).await?,
         None => only_waiting(project, &args.id).await?,
     };
-    let name = ApproveAction::signal(&node).map_err(|error| Failure::usage(error))?;
+    let name = ApproveAction::signal(&node).map_err(Failure::usage)?;
     let decision = if args.reject { "reject" } else { "approve" };
     let payload = json!({ "decision": decision, "comment": args.comment });
-    ask(project, &args.id, Request::Signal { name, payload }).await
+    let done = format!("{node} is {}", if args.reject { "rejected" } else { "approved" });
+    ask(project, &args.id, Request::Signal { name, payload }, &done).await
 }
 
 async fn load(project: &Project, id: &RunId) -> Result<Tail, Failure> {

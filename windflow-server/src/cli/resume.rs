@@ -109,9 +109,10 @@ pub async fn drive(
     let mut interrupt = Interrupt::listen()?;
     let bell = Arc::new(Bell::default());
     let sink = Arc::clone(&bell);
-    let engine = project.engine(store, allow_shell, Drive::Own, Some(sink))?;
+    let engine = project.engine(store, allow_shell, Drive::Own, Some(sink));
     let current = engine.handle(id.clone()).summary().await?;
     let from = current.seq;
+    let over = current.state.is_final() && request.is_none();
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
     if let Some(request) = request {
         engine.submit(id, request, project.principal(), None).await?;
@@ -119,6 +120,6 @@ pub async fn drive(
     } else if !current.state.is_final() {
         engine.drive(id).await?;
     }
-    let watch = Watch { project, engine: &engine, bell: &bell, verb, from };
+    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over };
     watch.to_end(id, &mut interrupt).await
 }

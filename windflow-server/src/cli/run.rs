@@ -41,19 +41,19 @@ pub async fn run(project: &Project, args: RunArgs) -> Result<Exit, Failure> {
     let store = project.store().await?;
     let bell = Arc::new(Bell::default());
     let sink = Arc::clone(&bell);
-    let engine = project.engine(Arc::new(store), args.drive.allow_shell, Drive::Own, Some(sink))?;
+    let engine = project.engine(Arc::new(store), args.drive.allow_shell, Drive::Own, Some(sink));
     let mut options = StartOptions::default().principal(project.principal());
-    let mut from = Seq(0);
+    let (mut from, mut over) = (Seq(0), false);
     if let Some(id) = args.run_id {
         // A run that is there already is gone on with: what has been seen before is not told again.
         if let Some(summary) = engine.store().summary(&id).await? {
-            from = summary.seq;
+            (from, over) = (summary.seq, summary.state.is_final());
         }
         options = options.run(id);
     }
     let handle = engine.start_with(workflow, input, options).await?;
     let verb = if from == Seq(0) { "running" } else { "going on with" };
-    let watch = Watch { project, engine: &engine, bell: &bell, verb, from };
+    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over };
     watch.to_end(handle.id(), &mut interrupt).await
 }
 

@@ -23,7 +23,7 @@ pub async fn worker(project: &Project, args: &WorkerArgs) -> Result<Exit, Failur
     let mut interrupt = Interrupt::listen()?;
     let store = Arc::new(project.store().await?);
     let sink = Arc::new(Lines::new(project.output.clone()));
-    let engine = project.engine(Arc::clone(&store) as _, args.drive.allow_shell, Drive::All, Some(sink))?;
+    let engine = project.engine(Arc::clone(&store) as _, args.drive.allow_shell, Drive::All, Some(sink));
     project.output.progress(&format!("driving the runs of {}; Ctrl-C stops", project.state.display()));
     loop {
         tokio::select! {

@@ -5,6 +5,8 @@ pub mod json;
 pub mod lines;
 pub mod log;
 pub mod output;
+pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod status;
 pub mod text;

@@ -130,6 +130,11 @@ impl Output {
         }
     }
 
+    /// A question, without a newline after it.
+    pub fn ask(&self, question: &str) {
+        self.err(question.as_bytes());
+    }
+
     /// Bytes a remote command wrote, as they are.
     pub fn pass(&self, bytes: &[u8], to_stderr: bool) {
         if to_stderr { self.err(bytes) } else { self.out(bytes) }
