@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_full_file_is_read() {
-        let text = "owner: acme\nallow_shell: true\ntargets:\n  edge: { kind: host, root: /srv/edge, health_timeout: 2m }\n";
+        let text =
+            "owner: acme\nallow_shell: true\ntargets:\n  edge: { kind: host, root: /srv/edge, health_timeout: 2m }\n";
         let config = Config::parse("windflow.yaml", text).unwrap();
         assert_eq!((config.owner.as_str(), config.allow_shell), ("acme", true));
         let names: Vec<&str> = config.targets.keys().map(TargetName::as_str).collect();
@@ -232,11 +233,14 @@ mod tests {
 
     #[test]
     fn every_problem_is_told_at_its_place() {
-        let text = "ownr: acme\nallow_shell: maybe\ntargets:\n  a b: { kind: host }\n  c: { kind: dokcer, rot: 1 }\n  d: 5\n";
+        let text =
+            "ownr: acme\nallow_shell: maybe\ntargets:\n  a b: { kind: host }\n  c: { kind: dokcer, rot: 1 }\n  d: 5\n";
         let problems = Config::parse("windflow.yaml", text).unwrap_err();
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(lines.len(), 8, "{lines:#?}");
-        assert!(lines.iter().any(|line| line.contains(":1:1: ownr: is not a key of windflow.yaml (did you mean 'owner'?)")));
+        assert!(
+            lines.iter().any(|line| line.contains(":1:1: ownr: is not a key of windflow.yaml (did you mean 'owner'?)"))
+        );
         assert!(lines.iter().any(|line| line.contains("targets.c.kind: there is no kind 'dokcer'")));
     }
 }

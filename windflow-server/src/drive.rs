@@ -149,11 +149,17 @@ impl Watch<'_> {
     }
 
     /// Until it is over, or somebody wants to leave; says which.
-    async fn watch(&self, tail: &mut Tail, progress: &mut Progress, interrupt: &mut Interrupt) -> Result<bool, Failure> {
+    async fn watch(
+        &self,
+        tail: &mut Tail,
+        progress: &mut Progress,
+        interrupt: &mut Interrupt,
+    ) -> Result<bool, Failure> {
         let mut cancelled = false;
         let mut told = false;
         loop {
-            for (run, node, said) in std::mem::take(&mut *self.bell.said.lock().unwrap_or_else(PoisonError::into_inner)) {
+            for (run, node, said) in std::mem::take(&mut *self.bell.said.lock().unwrap_or_else(PoisonError::into_inner))
+            {
                 if run == *tail.run.id() {
                     progress.say(&tail.run, &node, &said);
                 }

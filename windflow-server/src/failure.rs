@@ -153,9 +153,9 @@ impl From<TargetError> for Failure {
         let hint = error.hint.take().or_else(|| match error.kind {
             TargetErrorKind::Conflict => Some("somebody else has changed it: look at it and plan again".to_owned()),
             TargetErrorKind::NeedsConsent => Some("agree to it with --allow-destroy WHAT".to_owned()),
-            TargetErrorKind::Unknown | TargetErrorKind::Cancelled => {
-                Some("it may be half done: `windflow status` shows what is there, applying again finishes it".to_owned())
-            }
+            TargetErrorKind::Unknown | TargetErrorKind::Cancelled => Some(
+                "it may be half done: `windflow status` shows what is there, applying again finishes it".to_owned(),
+            ),
             _ => None,
         });
         Self { hint, ..Self::new(exit, error) }

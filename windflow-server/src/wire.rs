@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use windflow_core::engine::Drive;
 use windflow_core::target::Target;
-use serde_json::Value;
 use windflow_core::{Engine, EvaluateError, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
 use windflow_workflow::{
-    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ScriptEngine, ShellPolicy, SqliteOptions, SqliteStore,
-    builtin_actions,
+    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ScriptEngine, ShellPolicy, SqliteOptions,
+    SqliteStore, builtin_actions,
 };
 
 use crate::cli::Global;
@@ -109,7 +109,9 @@ impl Project {
     pub fn actions(&self, allow_shell: bool) -> windflow_core::Registry {
         let allowed = allow_shell || self.config.allow_shell;
         let shell = if allowed { ShellPolicy::allow() } else { ShellPolicy::deny() };
-        builtin_actions(ActionOptions::default().shell(shell).egress(EgressPolicy::operator()).script(Arc::new(Scripts)))
+        builtin_actions(
+            ActionOptions::default().shell(shell).egress(EgressPolicy::operator()).script(Arc::new(Scripts)),
+        )
     }
 
     /// Where secret values come from.
@@ -180,7 +182,15 @@ impl Project {
     pub fn workflow(&self, path: &Path, allow_shell: bool) -> Result<(WorkflowDocument, Diagnostics), Failure> {
         let document = load_workflow(path, &self.environment(), &Limits::operator())?;
         let findings = document.findings(&document.workflow().lint(&self.actions(allow_shell)));
-        if findings.has_errors() { Err(findings.into()) } else { Ok((document, findings)) }
+        if !findings.has_errors() {
+            return Ok((document, findings));
+        }
+        let off = !allow_shell && !self.config.allow_shell;
+        let wants_shell =
+            off && findings.iter().any(|problem| problem.message.contains("shell action is switched off"));
+        let failure = Failure::from(findings);
+        let hint = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
+        Err(if wants_shell { failure.hint(hint) } else { failure })
     }
 
     /// What masks secrets in what direct commands print.

@@ -22,7 +22,8 @@ pub async fn apply(project: &Project, args: &ApplyArgs) -> Result<Exit, Failure>
         let named = TargetArgs { target: Some(args.target.target.clone().unwrap_or_else(|| plan.target.clone())) };
         let target = target(project, &named)?;
         if plan.owner != project.config.owner {
-            let message = format_args!("the plan is of owner '{}', and this project's is '{}'", plan.owner, project.config.owner);
+            let message =
+                format_args!("the plan is of owner '{}', and this project's is '{}'", plan.owner, project.config.owner);
             return Err(Failure::usage(message).hint("plan again here"));
         }
         if plan.target != *target.name() {
@@ -62,7 +63,10 @@ pub async fn carry_out(
     output.document(&shown::applied(plan, &applied));
     match &applied {
         Applied::RolledBack { to, why } => {
-            let to = to.map_or_else(|| "nothing is there, as before".to_owned(), |to| format!("revision {to} is current again"));
+            let to = to.map_or_else(
+                || "nothing is there, as before".to_owned(),
+                |to| format!("revision {to} is current again"),
+            );
             Err(Failure::failed(format_args!("stack '{stack}' did not come up: {why}; {to}"))
                 .hint(format!("see windflow logs {stack} --target {}", plan.target)))
         }
@@ -90,7 +94,12 @@ fn read(path: &Path) -> Result<Plan, Failure> {
             .hint("plans are written by `windflow plan --out FILE`")
     })?;
     if plan.version != Plan::VERSION {
-        let message = format_args!("{}: is a plan of version {}, and this command reads {}", path.display(), plan.version, Plan::VERSION);
+        let message = format_args!(
+            "{}: is a plan of version {}, and this command reads {}",
+            path.display(),
+            plan.version,
+            Plan::VERSION
+        );
         return Err(Failure::usage(message).hint("plan again"));
     }
     Ok(plan)

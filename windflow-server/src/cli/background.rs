@@ -27,7 +27,12 @@ pub fn leave_session() {
 /// Starts a run in a process of its own, and returns when the run is durable.
 pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -> Result<Exit, Failure> {
     let mut command = ours(project);
-    command.arg("run").args(args.drive.allow_shell.then_some("--allow-shell")).arg("--background").arg("--run-id").arg(id.as_str());
+    command
+        .arg("run")
+        .args(args.drive.allow_shell.then_some("--allow-shell"))
+        .arg("--background")
+        .arg("--run-id")
+        .arg(id.as_str());
     if !input.is_null() {
         command.args(["--inputs", "-"]);
     }

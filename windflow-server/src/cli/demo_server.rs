@@ -12,9 +12,9 @@ use crate::render::output::Output;
 /// Answers every HTTP request on the loopback address with the same text, until it is told to stop.
 pub async fn demo_server(args: &DemoServerArgs, output: &Output) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen()?;
-    let listener = TcpListener::bind(("127.0.0.1", args.port)).await.map_err(|error| {
-        Failure::failed(format_args!("port {}: {error}", args.port)).hint("choose another --port")
-    })?;
+    let listener = TcpListener::bind(("127.0.0.1", args.port))
+        .await
+        .map_err(|error| Failure::failed(format_args!("port {}: {error}", args.port)).hint("choose another --port"))?;
     output.text(format!("listening on http://127.0.0.1:{}", args.port));
     loop {
         let (mut stream, _) = tokio::select! {

@@ -54,7 +54,11 @@ pub fn print(project: &Project, runs: &[Summary]) {
         match at.checked_sub(1).and_then(|at| runs.get(at)) {
             Some(run) => {
                 let word = run.state.as_str();
-                output.text(line.replacen(&format!(" {word} "), &format!(" {} ", output.paint(report::tone(run.state), word)), 1));
+                output.text(line.replacen(
+                    &format!(" {word} "),
+                    &format!(" {} ", output.paint(report::tone(run.state), word)),
+                    1,
+                ));
             }
             None => output.text(line),
         }

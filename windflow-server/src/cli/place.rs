@@ -33,9 +33,9 @@ impl Named {
             let document = load_stack(&PathBuf::from(text), &project.environment(), &Limits::operator())?;
             return Ok(Self::File(Box::new(document.stack().clone())));
         }
-        StackName::new(text).map(Self::Name).map_err(|error| {
-            Failure::usage(error).hint("name a stack file, or a stack that is deployed")
-        })
+        StackName::new(text)
+            .map(Self::Name)
+            .map_err(|error| Failure::usage(error).hint("name a stack file, or a stack that is deployed"))
     }
 
     /// The stack's name.

@@ -30,7 +30,9 @@ pub async fn plan(project: &Project, args: &PlanArgs) -> Result<Exit, Failure> {
     shown::print(&project.output, &plan);
     if let Some(path) = &args.out {
         write(&project.process.working_dir.join(path), &plan)?;
-        project.output.text(format!("\nnext:\n  windflow apply --plan {}    # exactly this, or nothing", path.display()));
+        project
+            .output
+            .text(format!("\nnext:\n  windflow apply --plan {}    # exactly this, or nothing", path.display()));
     }
     Ok(if plan.is_empty() { Exit::Success } else { Exit::Changes })
 }
@@ -42,8 +44,11 @@ pub async fn of(target: &dyn Target, cx: &Context, named: &Named) -> Result<Plan
         Named::Name(name) => {
             let observed = target.observe(cx, name).await.map_err(Failure::before)?;
             let Some(current) = &observed.current else {
-                return Err(Failure::failed(format_args!("stack '{name}' is not deployed on target '{}'", target.name()))
-                    .hint("name its file, or another target"));
+                return Err(Failure::failed(format_args!(
+                    "stack '{name}' is not deployed on target '{}'",
+                    target.name()
+                ))
+                .hint("name its file, or another target"));
             };
             Ok(target.plan(cx, &Desired::Present(current.stack.clone()), &observed).await?)
         }
@@ -54,6 +59,7 @@ pub async fn of(target: &dyn Target, cx: &Context, named: &Named) -> Result<Plan
 fn write(path: &Path, plan: &Plan) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::failed(format_args!("{}: {error}", path.display()));
     let text = serde_json::to_string_pretty(plan).map_err(|error| failed(error.into()))?;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)
 }

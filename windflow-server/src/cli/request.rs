@@ -138,15 +138,20 @@ async fn known(project: &Project, id: &RunId, node: NodeName) -> Result<NodeName
         return Ok(node);
     }
     let all: Vec<&str> = plan.indices().filter(approves).map(|at| plan.node(at).name.as_str()).collect();
-    let hint = if all.is_empty() { "the workflow has no approvals".to_owned() } else { format!("approvals: {}", all.join(", ")) };
+    let hint = if all.is_empty() {
+        "the workflow has no approvals".to_owned()
+    } else {
+        format!("approvals: {}", all.join(", "))
+    };
     Err(Failure::usage(format_args!("'{node}' is no approval of run {id}")).hint(hint))
 }
 
 async fn only_waiting(project: &Project, id: &RunId) -> Result<NodeName, Failure> {
     let run = load(project, id).await?.run;
-    let waits = run.workflow().indices().filter(|at| {
-        run.step(*at).state == StepState::Parked && run.workflow().node(*at).uses.as_str() == "approve"
-    });
+    let waits = run
+        .workflow()
+        .indices()
+        .filter(|at| run.step(*at).state == StepState::Parked && run.workflow().node(*at).uses.as_str() == "approve");
     let waiting: Vec<NodeName> = waits.map(|at| run.step(at).name.clone()).collect();
     match waiting.as_slice() {
         [only] => Ok(only.clone()),

@@ -39,8 +39,9 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
                 (Some(newest_last), false) => {
                     open.push(newest_last);
                     list::print(project, &open);
-                    return Err(Failure::usage("several runs are unfinished")
-                        .hint("name one of them, or go on with --all"));
+                    return Err(
+                        Failure::usage("several runs are unfinished").hint("name one of them, or go on with --all")
+                    );
                 }
             }
         }

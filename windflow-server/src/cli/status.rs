@@ -19,9 +19,8 @@ pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failur
     let target = target(project, &args.target)?;
     let call = Call::new(project, &ConsentArgs::default());
     let mut interrupt = Interrupt::listen()?;
-    let observed = call.run(project, &mut interrupt, async {
-        target.observe(&call.cx, name).await.map_err(Failure::before)
-    });
+    let observed =
+        call.run(project, &mut interrupt, async { target.observe(&call.cx, name).await.map_err(Failure::before) });
     let observed = observed.await?;
     let drift: Result<Plan, PlanError> = target.drift(&call.cx, name).await;
     let drift = drift.ok().filter(|plan| !plan.is_empty());

@@ -18,8 +18,15 @@ pub fn text(workflow: &Workflow) -> String {
             let number = if index == 0 { format!("{:>3}", depth + 1) } else { "   ".to_owned() };
             let needs: Vec<&str> = workflow.needs(*at).iter().map(|need| workflow.node(*need).name.as_str()).collect();
             let needs = if needs.is_empty() { String::new() } else { format!("  ◄ {}", needs.join(", ")) };
-            let when = node.when.as_ref().map_or_else(String::new, |when| format!("  if {}", crate::render::text::clean(when)));
-            let line = format!("{number}  {:name_width$}  {:uses_width$}{needs}{when}", node.name.as_str(), node.uses.as_str());
+            let when = node
+                .when
+                .as_ref()
+                .map_or_else(String::new, |when| format!("  if {}", crate::render::text::clean(when)));
+            let line = format!(
+                "{number}  {:name_width$}  {:uses_width$}{needs}{when}",
+                node.name.as_str(),
+                node.uses.as_str()
+            );
             // Writing to a text cannot fail.
             let _ = writeln!(out, "{}", line.trim_end());
         }

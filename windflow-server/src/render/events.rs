@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use windflow_core::run::{After, Cause, Event, Leftover, Resolution, Subject};
 use windflow_core::outcome::{Resumed, Until};
+use windflow_core::run::{After, Cause, Event, Leftover, Resolution, Subject};
 use windflow_core::{NodeIndex, Recorded, RunState, Seen, Timestamp, Undone, Workflow};
 
 use super::output::Tone;
@@ -196,9 +196,7 @@ fn resolved(resolution: &Resolution) -> &'static str {
 }
 
 fn list(plan: &Workflow, leftovers: &[Leftover]) -> String {
-    let all: Vec<String> = leftovers
-        .iter()
-        .map(|left| format!("{} ({})", plan.node(left.node).name, clean(&left.why)))
-        .collect();
+    let all: Vec<String> =
+        leftovers.iter().map(|left| format!("{} ({})", plan.node(left.node).name, clean(&left.why))).collect();
     if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) }
 }

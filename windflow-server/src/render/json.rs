@@ -40,9 +40,7 @@ fn named(plan: &Workflow, name: &str, value: Value) -> Value {
                 _ => item,
             })
             .collect(),
-        ("leftovers", Value::Array(items)) => {
-            items.into_iter().map(|item| named(plan, "", item)).collect()
-        }
+        ("leftovers", Value::Array(items)) => items.into_iter().map(|item| named(plan, "", item)).collect(),
         // What authors wrote or actions answered is passed on as it is.
         ("input" | "output" | "payload" | "value" | "resumed" | "seen", value) => value,
         (_, Value::Object(map)) => {

@@ -126,13 +126,22 @@ fn next(run: &Run) -> Vec<Vec<String>> {
                 match step.state {
                     StepState::Unresolved => {
                         let node = step.name;
-                        add(format!("windflow runs resolve {id} {node} --happened JSON --reason WHY"), "it has happened");
-                        add(format!("windflow runs resolve {id} {node} --did-not --reason WHY"), "it has not: try again");
+                        add(
+                            format!("windflow runs resolve {id} {node} --happened JSON --reason WHY"),
+                            "it has happened",
+                        );
+                        add(
+                            format!("windflow runs resolve {id} {node} --did-not --reason WHY"),
+                            "it has not: try again",
+                        );
                         add(format!("windflow runs resolve {id} {node} --fail --reason WHY"), "it counts as failed");
                     }
                     StepState::UndoFailed => {
                         add(format!("windflow runs retry {id}"), "try to undo it again");
-                        add(format!("windflow runs resolve {id} {} --undone --reason WHY", step.name), "undone by hand");
+                        add(
+                            format!("windflow runs resolve {id} {} --undone --reason WHY", step.name),
+                            "undone by hand",
+                        );
                     }
                     _ => {}
                 }

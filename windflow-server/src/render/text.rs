@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn durations_have_two_figures_that_matter() {
-        let texts = [0, 950, 9_990, 59_999, 61_000, 3_725_000, 90_000_000]
-            .map(|ms| duration(Duration::from_millis(ms)));
+        let texts =
+            [0, 950, 9_990, 59_999, 61_000, 3_725_000, 90_000_000].map(|ms| duration(Duration::from_millis(ms)));
         assert_eq!(texts, ["0.0s", "0.9s", "9.9s", "59s", "1m01s", "1h02m", "1d01h"]);
     }
 
