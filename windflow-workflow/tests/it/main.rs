@@ -1,4 +1,5 @@
 //! Tests through the public interface.
+//! Black-box tests of the crate.
 
 #![cfg(test)]
 
@@ -13,3 +14,5 @@ mod sqlite;
 mod guard;
 #[cfg(feature = "documents")]
 mod hostile;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -1,0 +1,27 @@
+//! The commands, one file each.
+
+mod apply;
+mod args;
+mod background;
+mod change;
+mod completions;
+mod demo_server;
+mod dispatch;
+mod events;
+mod graph;
+mod init;
+mod list;
+mod logs;
+mod place;
+mod plan;
+mod request;
+mod resume;
+mod run;
+mod schema;
+mod show;
+mod status;
+mod validate;
+mod worker;
+
+pub use args::{Cli, Global, LogLevel};
+pub use dispatch::run;
