@@ -173,7 +173,7 @@ struct Picky;
 
 #[async_trait::async_trait]
 impl windflow_core::Action for Picky {
-    fn guarantee(&self) -> windflow_core::Guarantee {
+    fn guarantee(&self, _input: &serde_json::Value) -> windflow_core::Guarantee {
         windflow_core::Guarantee::AtLeastOnce
     }
     fn reversal(&self) -> windflow_core::Reversal {

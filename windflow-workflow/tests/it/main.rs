@@ -1,5 +1,4 @@
 //! Tests through the public interface.
-//! Black-box tests of the crate.
 
 #![cfg(test)]
 
@@ -8,8 +7,6 @@ mod actions;
 mod documents;
 #[cfg(feature = "expressions")]
 mod expressions;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 #[cfg(feature = "documents")]
 mod guard;
 #[cfg(feature = "documents")]
