@@ -588,8 +588,11 @@ pub struct DemoServerArgs {
     #[arg(long)]
     pub port: u16,
     /// What it answers
-    #[arg(long, default_value = "hello from windflow\n")]
+    #[arg(long, default_value = "hello from windflow")]
     pub message: String,
+    /// The port of another such server, whose answer is added
+    #[arg(long)]
+    pub upstream: Option<u16>,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

@@ -14,6 +14,8 @@ mod list;
 mod logs;
 mod place;
 mod plan;
+// A link into `examples/`, where the server lives.
+mod quickstart_server;
 mod request;
 mod resume;
 mod run;
