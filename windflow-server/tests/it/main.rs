@@ -4,6 +4,7 @@ mod exits;
 mod files;
 mod help;
 mod json;
+mod readme;
 mod runs;
 mod snapshot;
 mod stacks;
