@@ -192,7 +192,9 @@ impl Driver {
         }
         if is_planted(Bug::SkipDurableStart) {
             let ended = self.reconcile().await;
-            self.mailbox.push(Message::Inputs(ended));
+            if !ended.is_empty() {
+                self.mailbox.push(Message::Inputs(ended));
+            }
         }
         if !events.is_empty() || !consumed.is_empty() {
             let at = self.run.updated_at();

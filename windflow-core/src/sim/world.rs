@@ -1,5 +1,6 @@
 //! One world: workers that die and freeze, people who meddle, a time to heal, and a check of what is left.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::action::SimAction;
 use super::check::{Remains, violations};
-use super::clock::VirtualClock;
+use super::clock::{SPINNING, VirtualClock};
 use super::faults::{Counters, Faults};
 use super::ledger::Outside;
 use super::plan::random;
@@ -38,7 +39,12 @@ pub struct Outcome {
 /// When no runtime can be made.
 pub fn simulate(seed: u64) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    Ok(runtime.block_on(World::new(seed).live()))
+    // Made inside, where the clock is the virtual one.
+    let world = AssertUnwindSafe(|| runtime.block_on(async { World::new(seed).live().await }));
+    Ok(std::panic::catch_unwind(world).unwrap_or_else(|payload| {
+        let what = payload.downcast_ref::<&str>().copied().unwrap_or("the world ended in a panic");
+        Outcome { violations: vec![what.to_owned()], ..Outcome::default() }
+    }))
 }
 
 struct World {
@@ -98,7 +104,7 @@ impl World {
         let engine = Engine::builder(store)
             .action("act", action(Guarantee::Convergent))
             .action("loose", action(Guarantee::AtLeastOnce))
-            .clock(Arc::new(self.clock))
+            .clock(Arc::new(self.clock.clone()))
             .drive(Drive::All)
             .seed(self.seed)
             .build();
@@ -241,6 +247,9 @@ impl World {
         outcome.counters = ledger.counters;
         outcome.counters.worlds = 1;
         outcome.violations.clone_from(&ledger.violations);
+        if self.clock.is_spinning() {
+            outcome.violations.push(SPINNING.to_owned());
+        }
         let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for id in runs {
             let journal = self.store.journal(id, Seq(0)).await.unwrap_or_default();

@@ -60,11 +60,16 @@ impl fmt::Display for InvalidWorkflow {
 
 impl std::error::Error for InvalidWorkflow {}
 
+/// Looking for what was meant takes a look at every name: done for the first problems only.
+pub(crate) const HINTED: usize = 100;
+
 /// The known name nearest to a mistyped one, if any is near, as a hint: `did you mean 'build'?`.
 #[must_use]
 pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let most = given.chars().count() / 3 + 1;
     known
+        // Names of very different length are far apart anyway; a hostile one is not worth comparing.
+        .filter(|name| name.len().abs_diff(given.len()) <= 4 * most && name.len() <= 1_024)
         .map(|name| (distance(given, name), name))
         .filter(|(far, _)| *far <= most)
         .min()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::expression::{references, template_references};
 use super::graph::{Adjacency, order};
-use super::problem::{Problem, did_you_mean};
+use super::problem::{HINTED, Problem, did_you_mean};
 use super::spec::{Compensate, NodeSpec, WorkflowSpec};
 use super::{Join, Retry};
 use crate::id::{NodeIndex, NodeName};
@@ -87,7 +87,9 @@ fn needs(
                 match index.get(need) {
                     None => {
                         let mut problem = Problem::new(path(), format_args!("there is no node '{need}'"));
-                        problem.hint = did_you_mean(need.as_str(), index.keys().map(NodeName::as_str));
+                        if problems.len() < HINTED {
+                            problem.hint = did_you_mean(need.as_str(), index.keys().map(NodeName::as_str));
+                        }
                         problems.push(problem);
                     }
                     Some(found) if !seen.insert(*found) => {
@@ -185,7 +187,9 @@ fn reads(
                 let Some(found) = index.get(name.as_str()).copied() else {
                     let mut problem =
                         Problem::new(path, format_args!("reads 'nodes.{name}', and there is no such node"));
-                    problem.hint = did_you_mean(&name, index.keys().map(NodeName::as_str));
+                    if problems.len() < HINTED {
+                        problem.hint = did_you_mean(&name, index.keys().map(NodeName::as_str));
+                    }
                     problems.push(problem);
                     continue;
                 };

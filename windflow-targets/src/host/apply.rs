@@ -43,10 +43,31 @@ impl HostTarget {
             let what = "another apply of this stack is under way";
             return Err(self.error(name, TargetErrorKind::Conflict, what).with_hint("wait for it, then plan again"));
         };
-        let seen = self.seen(&dir).await.map_err(self.failed(name))?;
+        let done = self.carry_out_alone(cx, plan, &dir).await;
+        if done.is_err() {
+            // Refused before anything was touched: not even a folder stays.
+            let _ = self.remove_if_untouched(&dir).await;
+        }
+        done
+    }
+
+    async fn remove_if_untouched(&self, dir: &StackDir) -> io::Result<()> {
+        let only_lock =
+            self.machine.list(dir.path()).await?.iter().all(|name| dir.path().join(name) == dir.apply_lock());
+        if only_lock {
+            self.machine.remove(dir.path()).await?;
+            self.machine.remove_empty(dir.owner_dir()).await?;
+        }
+        Ok(())
+    }
+
+    /// With the lock held.
+    async fn carry_out_alone(&self, cx: &Context, plan: &Plan, dir: &StackDir) -> Result<Applied, TargetError> {
+        let name = plan.desired.stack();
+        let seen = self.seen(dir).await.map_err(self.failed(name))?;
         let observed = seen.observed(self.capabilities());
         let mine = Doing { intent: plan.intent(), key: cx.key().to_owned() };
-        let continues = self.doing(&dir).await.map_err(self.failed(name))?.as_ref() == Some(&mine);
+        let continues = self.doing(dir).await.map_err(self.failed(name))?.as_ref() == Some(&mine);
         let ready = observed.services.values().all(|service| service.health.is_ready());
         if (ready || !continues)
             && self.changes(&plan.desired, &observed, &seen).await?.is_empty()
@@ -61,11 +82,11 @@ impl HostTarget {
             diff::check_moved(plan, &observed, &self.config.name)?;
         }
         match &plan.desired {
-            Desired::Present(stack) => self.bring_up(cx, &dir, stack, &mine, &seen).await,
+            Desired::Present(stack) => self.bring_up(cx, dir, stack, &mine, &seen).await,
             Desired::Absent(_) => {
-                self.note(&dir, &mine).await.map_err(self.failed(name))?;
+                self.note(dir, &mine).await.map_err(self.failed(name))?;
                 cx.progress(format_args!("stopping {name}"));
-                self.take_down(&dir, &seen).await.map_err(self.failed(name))?;
+                self.take_down(dir, &seen).await.map_err(self.failed(name))?;
                 Ok(Applied::Revision(None))
             }
         }

@@ -9,7 +9,7 @@ use windflow_core::{ContentHash, ServiceName};
 
 use super::state::{RunSpec, StackSpec};
 
-/// Longer graces than this are refused: a stop must end.
+/// The most instances of one service.
 const MOST_REPLICAS: u32 = 100;
 
 /// What the host kind offers.

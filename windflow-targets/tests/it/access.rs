@@ -43,6 +43,31 @@ async fn logs_are_kept_by_stream_cut_by_line_and_followed() {
 }
 
 #[tokio::test]
+async fn logs_are_bounded_and_read_across_their_rotation() {
+    let place = Place::new();
+    let target = place.target();
+    let flood =
+        sh("yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -n 180000; echo end");
+    let stack = stack([("web", flood)]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let all = ServiceRef::stack(stack.name.clone());
+    let last = LogOptions { tail: Some(1), ..LogOptions::default() };
+    eventually("all is captured", async || {
+        let line = target.logs(&cx("logs"), &all, last.clone()).next().await.unwrap().unwrap();
+        (line.text == "end", line)
+    })
+    .await;
+    let dir = place.dir(&stack).join("services/web/0");
+    let size = |name: &str| std::fs::metadata(dir.join(name)).map_or(0, |found| found.len());
+    assert!(size("log.jsonl") > 0 && size("log.jsonl") < 9 << 20, "{}", size("log.jsonl"));
+    assert!(size("log.1.jsonl") > 8 << 20 && size("log.1.jsonl") < 9 << 20, "{}", size("log.1.jsonl"));
+    let lines: Vec<_> = target.logs(&cx("logs"), &all, LogOptions::default()).map(Result::unwrap).collect().await;
+    assert_eq!(lines.last().unwrap().text, "end");
+    assert!(lines.len() > 80_000, "both files are read: {}", lines.len());
+    assert!(lines[..lines.len() - 2].iter().all(|line| line.text.len() == 70), "no line is torn");
+}
+
+#[tokio::test]
 async fn a_command_runs_beside_a_service_and_ends_with_its_session() {
     let place = Place::new();
     let target = place.target();

@@ -108,6 +108,14 @@ async fn a_service_that_falls_ill_later_shows_it() {
     })
     .await;
     assert_eq!(observed.services["db"].instances[0].restarts, 0, "health alone restarts nothing");
+    // The cure comes with another service: the ill one is judged anew, not by what it was before.
+    let file = place.dir(&stack).join("services/db/0/work/ready");
+    let mut cured = stack.clone();
+    let cure = sh(&format!("touch {}; exec sleep 1000", file.display()));
+    cured.services.insert(ServiceName::new("cure").unwrap(), cure);
+    assert_eq!(target.deploy(&cx("two"), cured.clone()).await.unwrap(), Applied::Revision(Some(2)));
+    let after = observe(&target, &cured).await.services["db"].clone();
+    assert_eq!((after.health, after.instances[0].restarts), (Health::Healthy, 0));
 }
 
 #[tokio::test]

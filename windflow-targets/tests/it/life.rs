@@ -91,6 +91,82 @@ async fn an_adopted_service_that_ends_is_started_again_by_policy() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_started_and_not_recorded_is_found_by_its_mark() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = stack([("db", sh("exec sleep 1000"))]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let pid = pid_of(&target, &stack, "db").await;
+    place.kill_supervisors().await;
+    // As if the supervisor had died between the start and the record.
+    fs::remove_file(place.dir(&stack).join("state.json")).unwrap();
+    target.deploy(&cx("two"), stack.clone()).await.unwrap();
+    assert_eq!(pid_of(&target, &stack, "db").await, pid, "it was adopted");
+    assert_eq!(place.marked(&place.dir(&stack)), [pid], "and no second one started");
+}
+
+#[tokio::test]
+async fn callers_that_are_killed_anywhere_leave_what_the_next_one_finishes() {
+    let (place, port) = (Place::new(), free_port());
+    let target = place.target();
+    let version = |version: &str| stack([("web", web(port, version)), ("db", sh("exec sleep 1000"))]);
+    let mut killed = 0;
+    for (n, ms) in [1, 2, 4, 7, 11, 16, 25, 40, 70, 120, 200].into_iter().enumerate() {
+        let wanted = version(&n.to_string());
+        let mut command = tokio::process::Command::new(PROOF);
+        command.arg("deploy").arg(&place.root).arg(serde_json::to_string(&wanted).unwrap());
+        let mut caller = command.kill_on_drop(true).spawn().unwrap();
+        let ended = tokio::time::timeout(Duration::from_millis(ms), caller.wait()).await;
+        if ended.is_err() {
+            caller.kill().await.unwrap();
+            killed += 1;
+        }
+        if n % 3 == 2 {
+            place.kill_supervisors().await;
+        }
+        target.deploy(&cx("after"), wanted.clone()).await.unwrap();
+        assert_eq!(get(port).await, n.to_string());
+        let observed = observe(&target, &wanted).await;
+        assert!(observed.services.values().all(|service| service.health.is_ready()), "{observed:?}");
+        assert_eq!(place.marked(&place.dir(&wanted)).len(), 2, "one process of each service");
+        assert_eq!(place.supervisors().len(), 1);
+    }
+    assert!(killed >= 5, "only {killed} callers were killed");
+    target.destroy(&cx("gone"), &version("0").name).await.unwrap();
+    assert!(place.marked(&place.root).is_empty());
+    assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_apply_outlives_the_death_of_its_supervisor() {
+    let (place, port) = (Place::new(), free_port());
+    let target = place.target();
+    let version = move |version: &str| {
+        let mut web = web(port, version);
+        web.process = program(&["sh", "-c", &format!("sleep 0.5; exec {PROOF} http {port}")]).process;
+        stack([("web", web), ("db", sh("exec sleep 1000"))])
+    };
+    target.deploy(&cx("one"), version("1")).await.unwrap();
+    let going = tokio::spawn({
+        let target = target.clone();
+        async move { target.deploy(&cx("two"), version("2")).await }
+    });
+    let spec = place.dir(&version("2")).join("spec.json");
+    for _ in 0..2 {
+        eventually("the order is in force", async || {
+            let text = fs::read_to_string(&spec).unwrap();
+            (text.contains("\"plain\":\"2\"") && !place.supervisors().is_empty(), text)
+        })
+        .await;
+        place.supervisors().into_iter().for_each(kill);
+    }
+    assert_eq!(going.await.unwrap().unwrap(), Applied::Revision(Some(2)));
+    assert_eq!(get(port).await, "2");
+    let processes = place.marked(&place.dir(&version("2")).join("services/db"));
+    assert_eq!(processes.len(), 1, "no second copy");
+}
+
+#[tokio::test]
 async fn a_process_that_reused_a_number_is_never_killed() {
     let place = Place::new();
     let target = place.target();
@@ -207,7 +283,7 @@ async fn values_of_secrets_are_never_on_disk() {
     let stack = stack([("db", service)]);
     let missing = target.deploy(&cx("none"), stack.clone()).await.unwrap_err();
     assert!(missing.to_string().contains("PASSWORD"), "{missing}");
-    assert!(place.supervisors().is_empty(), "a missing secret is found before anything is touched");
+    assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0, "a missing secret is found before anything is touched");
     target.deploy(&secrets(), stack.clone()).await.unwrap();
     assert!(place.holds(canary).is_empty(), "{:?}", place.holds(canary));
     // Started again by policy, with the value the supervisor keeps in memory.
@@ -243,4 +319,18 @@ async fn a_root_that_cannot_be_used_is_told_clearly() {
     let PlanError::Target(error) = error else { panic!("{error}") };
     assert_eq!(error.kind, TargetErrorKind::Denied);
     assert!(error.to_string().contains("a file stands where a folder should be"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_supervisor_is_told_of() {
+    let place = Place::new();
+    let mut config = place.config("ours");
+    config.supervisor.program = "/bin/false".into();
+    let stack: Stack = stack([("db", sh("exec sleep 1000"))]);
+    let error = HostTarget::new(config).deploy(&cx("one"), stack.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("the supervisor /bin/false ended with exit status: 1"), "{error}");
+    // Repaired, the next apply goes on, and a destroy leaves nothing.
+    place.target().deploy(&cx("two"), stack.clone()).await.unwrap();
+    place.target().destroy(&cx("three"), &stack.name).await.unwrap();
+    assert_eq!(fs::read_dir(&place.root).unwrap().count(), 0);
 }

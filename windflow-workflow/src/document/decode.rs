@@ -175,6 +175,9 @@ impl<'n> At<'n> {
             if known.contains(&&*entry.key) {
                 continue;
             }
+            if problems.is_full() {
+                break;
+            }
             if let Some((_, told)) = later.iter().find(|(key, _)| *key == &*entry.key) {
                 let (message, hint) = told.split_once("; ").map_or((*told, None), |(m, h)| (m, Some(h.to_owned())));
                 problems.hinted(entry.key_span, &at.path, message, hint);

@@ -254,6 +254,11 @@ impl Problems {
         }
     }
 
+    /// Whether no more are wanted, so that looking for them closely is not worth while.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() > self.most
+    }
+
     /// Notes an error at a span.
     pub(crate) fn error(&mut self, at: Span, path: &str, message: impl fmt::Display) {
         self.push(Diagnostic::new(self.source.name(), at.start, path, message));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use windflow_core::ActionName;
-use windflow_core::workflow::Compensate;
+use windflow_core::workflow::{Compensate, Piece, pieces};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problems};
 use super::limits::Limits;
@@ -139,8 +139,24 @@ fn stack_file(node: &Node) -> Result<Option<&str>, (String, Option<&'static str>
     }
 }
 
-fn put(with: &mut Value, stack: Value) {
+fn put(with: &mut Value, mut stack: Value) {
+    keep_text(&mut stack);
     if let Value::Object(map) = with {
         map.insert("stack".to_owned(), stack);
+    }
+}
+
+/// Every text of a stack must stay one. A text that is one expression and nothing else would become whatever the
+/// expression is, a number for a port in the environment; beside a second, empty one it is written out as text.
+fn keep_text(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Ok([Piece::Expression(_)]) = pieces(text).as_deref() {
+                text.insert_str(0, "${{ \"\" }}");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(keep_text),
+        Value::Object(map) => map.values_mut().for_each(keep_text),
+        _ => {}
     }
 }

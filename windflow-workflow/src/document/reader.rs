@@ -314,6 +314,9 @@ impl Reader<'_> {
         if tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "map" | "seq") {
             return tag.suffix == "str";
         }
+        if self.problems.is_full() {
+            return false;
+        }
         let path = self.path();
         let name: String = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
         let name: String = name.chars().take(60).collect();
@@ -329,6 +332,9 @@ impl Reader<'_> {
         for (place, entry) in entries.iter().enumerate() {
             if let Some(earlier) = first.get(&*entry.key) {
                 twice.insert(place);
+                if self.problems.is_full() {
+                    continue;
+                }
                 let message = format!("'{}' is there twice, first on line {}", entry.key, earlier.start.line);
                 let path = join(&self.path(), &entry.key);
                 self.problems.error(entry.key_span, &path, message);

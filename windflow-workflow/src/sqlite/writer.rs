@@ -23,6 +23,9 @@ const MOST: usize = 4_096;
 /// How often the file is asked whether another process has written, while somebody waits for news.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// How long the lock is left to others that write to the same file.
+const TURN: Duration = Duration::from_millis(5);
+
 /// A log of this size is worth a warning; it should have been taken into the file long before.
 const LARGE_LOG: u64 = 64 * 1024 * 1024;
 
@@ -59,6 +62,10 @@ pub(super) async fn write(
             continue;
         }
         let done = Group::new(&shared, &mut connection, &mut cache).run(&mut statements, group).await;
+        if done.foreign {
+            // SQLite's lock has no queue: whoever waits for it looks now and then, and must find it free at times.
+            tokio::time::sleep(TURN).await;
+        }
         done.news.iter().for_each(|namespace| shared.bell.ring(namespace));
         if done.failure.is_some_and(|failure| failure.fault == Fault::Unknown) {
             // A commit that failed on the disk is never tried again in place: what the page cache says then need not

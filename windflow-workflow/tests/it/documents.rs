@@ -93,7 +93,7 @@ fn the_stack_a_node_names_is_pinned_to_the_workflow() {
     assert_eq!(
         document.spec().nodes[0].with,
         serde_json::json!({"target": "local", "stack": {"name": "deploy", "services": {"web": {
-            "image": "web:1.28", "environment": {"GREETING": {"plain": "${{ inputs.greeting }}"}},
+            "image": "web:1.28", "environment": {"GREETING": {"plain": "${{ \"\" }}${{ inputs.greeting }}"}},
         }}}})
     );
     let undo = serde_json::to_value(&document.spec().nodes[0].compensate).unwrap();
@@ -101,6 +101,20 @@ fn the_stack_a_node_names_is_pinned_to_the_workflow() {
     assert!(document.workflow().is_templated(document.workflow().find("web").unwrap()));
     let other = load(&environment().with_variable("TAG", "2"));
     assert_ne!(document.workflow().hash(), other.workflow().hash());
+}
+
+#[tokio::test]
+async fn a_pinned_stack_is_a_stack_again_once_its_expressions_are_filled() {
+    use windflow_core::{Evaluator, Scope};
+    let document = load_workflow(Path::new("deploy/flow.yaml"), &environment(), &Limits::operator()).unwrap();
+    let evaluator = windflow_workflow::expression::RhaiEvaluator::operator();
+    for (given, text) in [(serde_json::json!("hello"), "hello"), (serde_json::json!(8080), "8080")] {
+        let scope = Scope::new(None, serde_json::json!({"greeting": given}));
+        let with = evaluator.evaluate(&document.spec().nodes[0].with, &scope).await.unwrap();
+        let stack: windflow_core::target::Stack = serde_json::from_value(with["stack"].clone()).unwrap();
+        let value = &stack.services["web"].environment["GREETING"];
+        assert_eq!(*value, windflow_core::target::EnvValue::Plain(text.to_owned()));
+    }
 }
 
 #[test]
@@ -159,7 +173,7 @@ struct Picky;
 
 #[async_trait::async_trait]
 impl windflow_core::Action for Picky {
-    fn guarantee(&self) -> windflow_core::Guarantee {
+    fn guarantee(&self, _input: &serde_json::Value) -> windflow_core::Guarantee {
         windflow_core::Guarantee::AtLeastOnce
     }
     fn reversal(&self) -> windflow_core::Reversal {

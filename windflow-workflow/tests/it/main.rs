@@ -1,4 +1,4 @@
-//! Black-box tests of the crate.
+//! Tests through the public interface.
 
 #![cfg(test)]
 

@@ -183,6 +183,10 @@ impl Crew {
                         *self.attempts.entry(name.clone()).or_default() += 1;
                         instance.health = Health::Starting;
                     }
+                    // What was ill before is judged anew: this order may be its cure.
+                    if matches!(instance.health, Health::Unhealthy { .. }) {
+                        instance.health = Health::Starting;
+                    }
                 }
             }
         });

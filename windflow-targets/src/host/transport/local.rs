@@ -168,7 +168,7 @@ impl Machine for LocalMachine {
             .stderr(errors)
             .spawn()?;
         // It starts the real one in a session of its own and ends, so that the caller is left with no child.
-        let status = blocking(move || child.wait()).await?;
+        let status = blocking(move || detached(&mut child)).await?;
         match status.success() {
             true => Ok(()),
             false => Err(io::Error::other(format!("the supervisor {} ended with {status}", command.program.display()))),
@@ -182,6 +182,26 @@ impl Machine for LocalMachine {
 
     async fn run(&self, command: RunCommand) -> io::Result<Session> {
         run(command)
+    }
+}
+
+/// How long a program may take to become a supervisor.
+const DETACH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits for the first stage of a supervisor. A program that does something else instead is ended.
+fn detached(child: &mut std::process::Child) -> io::Result<std::process::ExitStatus> {
+    let until = std::time::Instant::now() + DETACH_PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if std::time::Instant::now() >= until {
+            child.kill()?;
+            child.wait()?;
+            let why = "the program did not become a supervisor: its main must call supervise_if_child first";
+            return Err(io::Error::other(why));
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

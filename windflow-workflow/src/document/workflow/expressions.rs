@@ -108,6 +108,9 @@ fn stands<'n>(
 
 /// Checks what an expression says on its own: its syntax, and the inputs it reads.
 pub(super) fn check(found: &Found<'_>, spec: &WorkflowSpec, sandbox: &Sandbox, problems: &mut Problems) {
+    if problems.is_full() {
+        return;
+    }
     let file = problems.source.name().to_owned();
     let note = |at: Position, message: String| crate::document::Diagnostic::new(&file, at, &found.path, message);
     if let Err(error) = sandbox.check(found.text) {

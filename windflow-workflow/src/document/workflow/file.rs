@@ -125,6 +125,9 @@ impl Opened {
                 // An expression that is never closed has been reported where it stands.
                 let own = invalid.problems.iter().filter(|problem| !problem.message.ends_with("never closes"));
                 for problem in own {
+                    if problems.is_full() {
+                        break;
+                    }
                     problems.push(place::problem(problem, &self.root, &source));
                 }
                 None

@@ -1,0 +1,205 @@
+//! Applies converge: once, again, cut, taken back, gone.
+
+use super::case::{Case, Cut, edited};
+use super::fixture::{Broken, Checked, TargetFixture};
+use crate::target::{Applied, Desired, EnvValue, Plan, PlanError, TargetErrorKind, TargetExt};
+
+/// An apply makes it so, and a second one does nothing.
+///
+/// # Errors
+/// The rule that was broken.
+pub async fn apply_converges(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
+    let mut case = Case::on(fixture).await;
+    let stack = fixture.stack();
+    let absent = case.observed(&stack.name).await?;
+    case.holds(absent.is_absent(), "a fresh place holds nothing", &absent)?;
+    let plan = case.target.plan_for(&case.cx("first"), &Desired::Present(stack.clone())).await?;
+    case.holds(plan.changes.len() >= stack.services.len(), "a first plan creates each service", &plan.changes)?;
+    let still = case.observed(&stack.name).await?;
+    case.holds(still.is_absent(), "planning changes nothing", &still)?;
+    let applied = case.target.apply(&case.cx("first"), &plan).await?;
+    case.holds(applied == Applied::Revision(Some(1)), "the first apply makes revision 1", &applied)?;
+    case.settled(&stack).await?;
+    let before = fixture.mutations();
+    let again = case.deploy("second", &stack).await?;
+    case.holds(again == Applied::Nothing, "a second apply has nothing to do", &again)?;
+    let repeated = case.target.apply(&case.cx("first"), &plan).await?;
+    let same = repeated == Applied::Revision(Some(1));
+    case.holds(same, "the same plan under the same key gets the same answer", &repeated)?;
+    case.holds(fixture.mutations() == before, "a second apply calls nothing that mutates", fixture.mutations())?;
+    let kept = case.target.revisions(&case.cx("list"), &stack.name).await?;
+    case.holds(kept.len() == 1 && kept[0].key == "first", "a repeated apply makes no revision", &kept)?;
+    let probed = case.target.probe(&case.cx("probe")).await?;
+    case.holds(!probed.architecture.is_empty(), "a probe tells the architecture", &probed)?;
+    case.done()
+}
+
+/// Each sort of change is planned by name, applied, and planned no more.
+///
+/// # Errors
+/// The rule that was broken.
+pub async fn changes_are_planned_and_applied(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
+    let mut case = Case::on(fixture).await;
+    let first = fixture.stack();
+    case.deploy("base", &first).await?;
+    let mut versions = vec![fixture.changed()];
+    let fields = case.target.capabilities().service_fields.clone();
+    let Some(name) = first.services.keys().next().cloned() else { return case.done() };
+    if fields.contains("environment") {
+        versions.push(edited(&first, &name, |service| {
+            service.environment.insert("CONFORMANCE".to_owned(), EnvValue::Plain("1".to_owned()));
+        }));
+    }
+    if fields.contains("labels") {
+        versions.push(edited(&first, &name, |service| {
+            service.labels.insert("conformance".to_owned(), "1".to_owned());
+        }));
+    }
+    for (n, version) in versions.iter().enumerate() {
+        let plan = case.target.plan_for(&case.cx("look"), &Desired::Present(version.clone())).await?;
+        case.holds(!plan.is_empty(), "a changed stack plans a change", n)?;
+        let named = plan.changes.iter().all(|change| change.path == "revision" || change.path.starts_with("services."));
+        case.holds(named, "a change names its path", &plan.changes)?;
+        let text = serde_json::to_string(&plan).unwrap_or_default();
+        let read: Option<Plan> = serde_json::from_str(&text).ok();
+        case.holds(read.as_ref() == Some(&plan), "a plan is read back as it was written", &text)?;
+        let applied = case.deploy(&format!("version-{n}"), version).await?;
+        case.holds(matches!(applied, Applied::Revision(Some(_))), "a change makes a revision", &applied)?;
+        case.settled(version).await?;
+    }
+    case.done()
+}
+
+/// Revisions are numbered from 1, the last ten are kept, and an older one can be made current again.
+///
+/// # Errors
+/// The rule that was broken.
+pub async fn revisions_roll_back(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
+    let mut case = Case::on(fixture).await;
+    let (first, second) = (fixture.stack(), fixture.changed());
+    case.deploy("one", &first).await?;
+    case.deploy("two", &second).await?;
+    let kept = case.target.revisions(&case.cx("list"), &first.name).await?;
+    let numbers: Vec<u64> = kept.iter().map(|revision| revision.number).collect();
+    case.holds(numbers == [1, 2], "revisions are numbered from 1, oldest first", &numbers)?;
+    let same = kept[0].stack == first && kept[1].stack == second;
+    case.holds(same, "a revision holds the stack as it was applied", &kept)?;
+    let plan = case.target.plan_rollback(&case.cx("three"), &first.name, None).await?;
+    let applied = case.target.apply(&case.cx("three"), &plan).await?;
+    case.holds(applied == Applied::Revision(Some(3)), "a rollback is a revision of its own", &applied)?;
+    case.settled(&first).await?;
+    let unknown = case.target.plan_rollback(&case.cx("four"), &first.name, Some(99)).await;
+    let refused = matches!(&unknown, Err(PlanError::Target(error)) if error.kind == TargetErrorKind::NotFound);
+    case.holds(refused, "a revision that is not kept is not found", &unknown)?;
+    for n in 4..=13 {
+        let version = if n % 2 == 0 { &second } else { &first };
+        case.deploy(&format!("version-{n}"), version).await?;
+    }
+    let kept = case.target.revisions(&case.cx("list"), &first.name).await?;
+    let numbers: Vec<u64> = kept.iter().map(|revision| revision.number).collect();
+    case.holds(numbers == (4..=13).collect::<Vec<u64>>(), "the last ten revisions are kept", &numbers)?;
+    case.done()
+}
+
+/// A destroyed stack is gone, and a second destroy does nothing.
+///
+/// # Errors
+/// The rule that was broken.
+pub async fn destroy_leaves_nothing(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
+    let mut case = Case::on(fixture).await;
+    let stack = fixture.stack();
+    let nothing = case.target.destroy(&case.cx("early"), &stack.name).await?;
+    case.holds(nothing == Applied::Nothing, "destroying what is not there does nothing", &nothing)?;
+    case.gone(&stack.name).await?;
+    case.deploy("one", &stack).await?;
+    let gone = case.target.destroy(&case.cx("two"), &stack.name).await?;
+    case.holds(gone == Applied::Revision(None), "a destroy ends in absence", &gone)?;
+    case.gone(&stack.name).await?;
+    let before = fixture.mutations();
+    let again = case.target.destroy(&case.cx("three"), &stack.name).await?;
+    case.holds(again == Applied::Nothing, "a second destroy does nothing", &again)?;
+    case.holds(fixture.mutations() == before, "a second destroy calls nothing that mutates", before)?;
+    let back = case.deploy("four", &stack).await?;
+    case.holds(matches!(back, Applied::Revision(Some(_))), "a destroyed stack can be deployed again", &back)?;
+    case.settled(&stack).await?;
+    case.done()
+}
+
+/// An apply cut anywhere is finished by the next one.
+///
+/// # Errors
+/// The rule that was broken.
+pub async fn cut_applies_converge(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
+    let mut case = Case::on(fixture).await;
+    let (first, second) = (fixture.stack(), fixture.changed());
+    case.deploy("base", &first).await?;
+    let mut polls = 1;
+    for n in 0..fixture.cuts() {
+        let (from, to) = if n % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let key = format!("cut-{n}");
+        let cx = case.cx(&key);
+        let plan = case.target.plan_for(&cx, &Desired::Present(to.clone())).await?;
+        case.holds(!plan.is_empty(), "the two versions differ", (&from.name, n))?;
+        let whole = Cut { future: case.target.apply(&cx, &plan), polls }.await;
+        let finished = whole.is_some();
+        if finished {
+            case.checked.applies += 1;
+        } else {
+            case.checked.cuts += 1;
+        }
+        // Once with the plan that was cut, once with a new one: a worker that lost its plan makes another.
+        if n % 4 < 2 {
+            case.target.apply(&cx, &plan).await?;
+            case.checked.applies += 1;
+        } else {
+            case.deploy(&key, to).await?;
+        }
+        case.settled(to).await?;
+        let kept = case.target.revisions(&cx, &to.name).await?;
+        let made = kept.iter().filter(|revision| revision.key == key).count();
+        case.holds(made == 1, "an apply that was cut makes one revision", (n, made))?;
+        if finished && n % 4 == 3 {
+            break;
+        }
+        polls = polls * 5 / 4 + 1;
+    }
+    // A destroy that is cut is finished by the next, too.
+    for polls in [1, 3, 9] {
+        let cx = case.cx("cut-destroy");
+        let plan = case.target.plan_for(&cx, &Desired::Absent(first.name.clone())).await?;
+        if (Cut { future: case.target.apply(&cx, &plan), polls }).await.is_none() {
+            case.checked.cuts += 1;
+        }
+        case.target.destroy(&cx, &first.name).await?;
+        case.gone(&first.name).await?;
+        case.deploy(&format!("back-{polls}"), &first).await?;
+    }
+    case.holds(case.checked.cuts > 0, "an apply can be cut", case.checked)?;
+    case.done()
+}
+
+/// A stack that does not become healthy is taken back by the target itself.
+///
+/// # Errors
+/// The rule that was broken.
+pub async fn unhealthy_stacks_are_taken_back(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
+    let mut case = Case::on(fixture).await;
+    let Some(unhealthy) = fixture.unhealthy() else {
+        case.holds(true, "the target cannot tell health", ())?;
+        return case.done();
+    };
+    let back = case.deploy("bad", &unhealthy).await?;
+    let why = |applied: &Applied| matches!(applied, Applied::RolledBack { why, .. } if !why.is_empty());
+    let to_nothing = matches!(back, Applied::RolledBack { to: None, .. }) && why(&back);
+    case.holds(to_nothing, "a first apply that fails is taken down, with a reason", &back)?;
+    case.gone(&unhealthy.name).await?;
+    let stack = fixture.stack();
+    case.deploy("good", &stack).await?;
+    let back = case.deploy("worse", &unhealthy).await?;
+    let to_base = matches!(back, Applied::RolledBack { to: Some(1), .. }) && why(&back);
+    case.holds(to_base, "an apply that fails goes back to its base, with a reason", &back)?;
+    case.settled(&stack).await?;
+    let kept = case.target.revisions(&case.cx("list"), &stack.name).await?;
+    case.holds(kept.len() == 1, "what never became healthy is no revision", kept.len())?;
+    case.done()
+}
