@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use windflow_core::engine::Drive;
+use windflow_core::store::Fault;
 use windflow_core::target::Target;
 use windflow_core::{Engine, EvaluateError, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
@@ -23,6 +24,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::render::output::Output;
+
+/// How long the state may be busy while it is opened.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an attempt that is asked to stop may take.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -77,7 +81,16 @@ impl Project {
     /// # Errors
     /// When it cannot be used.
     pub async fn store(&self) -> Result<SqliteStore, Failure> {
-        Ok(SqliteStore::open(&self.state, SqliteOptions::default()).await?)
+        // While one process makes the file, SQLite turns the others away without waiting.
+        let began = Instant::now();
+        loop {
+            match SqliteStore::open(&self.state, SqliteOptions::default()).await {
+                Err(error) if error.fault == Fault::Unavailable && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Opens the state only if it is there already.

@@ -67,6 +67,12 @@ impl Inner {
 
     /// Claims a run and drives it. `Ok(false)` when somebody else holds it.
     pub(super) async fn take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
+        // The intake and a caller of `drive` may want the same run at the same moment: a second claim would fence the
+        // first driver out in the middle of its first step.
+        let _one = self.taking.lock().await;
+        if self.is_active(id) {
+            return Ok(true);
+        }
         let claim = self.store.claim(id, &self.worker, self.now(), self.lease_until()).await?;
         let Claim::Taken(lease) = claim else { return Ok(false) };
         match load(&*self.store, id).await {

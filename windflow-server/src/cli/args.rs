@@ -223,8 +223,8 @@ pub enum RunsCommand {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// Only runs in this state (pending, running, waiting, paused, …)
-    #[arg(long, value_parser = parse_state)]
-    pub state: Vec<RunState>,
+    #[arg(long = "in-state", value_name = "STATE", value_parser = parse_state)]
+    pub states: Vec<RunState>,
     /// Only runs of this workflow
     #[arg(long, value_name = "NAME")]
     pub workflow: Option<String>,

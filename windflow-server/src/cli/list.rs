@@ -13,7 +13,7 @@ use crate::wire::Project;
 
 /// Lists runs, newest first.
 pub async fn list(project: &Project, args: ListArgs) -> Result<Exit, Failure> {
-    let mut states = args.state;
+    let mut states = args.states;
     if args.unfinished {
         states.extend(RunState::ALL.into_iter().filter(|state| !state.is_final()));
     }

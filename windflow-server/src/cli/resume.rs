@@ -115,12 +115,13 @@ pub async fn drive(
     let from = current.seq;
     let over = current.state.is_final() && request.is_none();
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
+    let asked = request.is_some();
     if let Some(request) = request {
         engine.submit(id, request, project.principal(), None).await?;
         engine.drive(id).await?;
     } else if !current.state.is_final() {
         engine.drive(id).await?;
     }
-    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over };
+    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over, asked };
     watch.to_end(id, &mut interrupt).await
 }

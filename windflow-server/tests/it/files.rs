@@ -62,7 +62,7 @@ nodes:
     uses: shell
     with: { argv: [printf, \"\\\\033[31mred\"] }
     compensate: nothing
-outputs: ${{ nodes.loud.output.stdout }}
+outputs: { said: \"${{ nodes.loud.output.stdout }}\" }
 ";
     let world = World::with("w.yaml", text);
     let done = world.expect(0, "run w.yaml --allow-shell");
