@@ -32,6 +32,7 @@ nodes:
     if: inputs.fail
     with: { argv: [/bin/sh, -c, 'exit 1'] }
     retry: never
+    on_unknown: retry
     compensate: nothing
   f: { <<: *step, needs: [d, e] }
 "#;
