@@ -4,7 +4,7 @@ use std::path::Path;
 
 use windflow_core::target::{Applied, Plan, Target};
 
-use super::args::{ApplyArgs, TargetArgs};
+use super::args_stack::{ApplyArgs, TargetArgs};
 use super::place::{Call, Named, agreed, target};
 use super::plan;
 use crate::exit::Exit;

@@ -38,12 +38,12 @@ pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -
     }
     command.arg("--").arg(&args.file);
     let (mut child, log) = start(project, command, id)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        if !input.is_null() {
-            // Inputs travel by a pipe: a command line is there for everybody on the machine to read.
-            let sent = stdin.write_all(input.to_string().as_bytes());
-            sent.map_err(|error| Failure::failed(format_args!("the background process: {error}")))?;
-        }
+    if let Some(mut stdin) = child.stdin.take()
+        && !input.is_null()
+    {
+        // Inputs travel by a pipe: a command line is there for everybody on the machine to read.
+        let sent = stdin.write_all(input.to_string().as_bytes());
+        sent.map_err(|error| Failure::failed(format_args!("the background process: {error}")))?;
     }
     let began = Instant::now();
     loop {

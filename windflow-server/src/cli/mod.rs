@@ -2,6 +2,8 @@
 
 mod apply;
 mod args;
+mod args_runs;
+mod args_stack;
 mod background;
 mod change;
 mod completions;
@@ -12,6 +14,7 @@ mod graph;
 mod init;
 mod list;
 mod logs;
+mod parse;
 mod place;
 mod plan;
 mod request;

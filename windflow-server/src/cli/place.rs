@@ -8,7 +8,7 @@ use windflow_core::target::{Consents, Context, Stack, Target};
 use windflow_core::{RunId, StackName};
 use windflow_workflow::document::{Limits, load_stack};
 
-use super::args::{ConsentArgs, TargetArgs};
+use super::args_stack::{ConsentArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::text::clean;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use windflow_core::target::{Context, Desired, Plan, Target, TargetExt as _};
 
-use super::args::PlanArgs;
+use super::args_stack::PlanArgs;
 use super::place::{Call, Named, target};
 use crate::exit::Exit;
 use crate::failure::Failure;

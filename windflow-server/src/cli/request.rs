@@ -9,7 +9,7 @@ use windflow_core::run::{Resolution, StepState};
 use windflow_core::{NodeName, Request, RunId, RunState, Store as _};
 use windflow_workflow::actions::ApproveAction;
 
-use super::args::{AgainArgs, ApproveArgs, ReasonArgs, ResolveArgs, RetryArgs, SignalArgs};
+use super::args_runs::{AgainArgs, ApproveArgs, ReasonArgs, ResolveArgs, RetryArgs, SignalArgs};
 use super::{background, resume};
 use crate::drive::Tail;
 use crate::exit::Exit;
