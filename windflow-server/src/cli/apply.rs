@@ -55,7 +55,8 @@ pub async fn carry_out(
         output.document(&shown::applied(plan, &Applied::Nothing));
         return Ok(Exit::Success);
     }
-    if !agreed(project, yes, &format!("\nApply this to stack '{stack}' on target '{}'?", plan.target))? {
+    let question = format!("\nApply this to stack '{stack}' on target '{}'?", plan.target);
+    if !agreed(project, interrupt, yes, &question).await? {
         output.text("nothing was changed");
         return Ok(Exit::Cancelled);
     }

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::wire::Project;
 
 /// How long whoever drives a run may take to notice that something was asked.
-const NOTICE: Duration = Duration::from_secs(2);
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Puts a request into the run's inbox. Whoever drives the run takes it in; if nobody does, says how it goes on.
 async fn ask(project: &Project, id: &RunId, request: Request, done: &str) -> Result<Exit, Failure> {

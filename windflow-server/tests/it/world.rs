@@ -96,6 +96,17 @@ impl World {
         Some(value["state"].as_str()?.to_owned())
     }
 
+    /// Kills everything that runs here.
+    pub fn kill_services(&self) {
+        until("no process is left", || {
+            let left = self.processes();
+            for pid in &left {
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            left.is_empty()
+        });
+    }
+
     /// Everything of ours that still runs: it works in this folder, or was told of it.
     fn processes(&self) -> Vec<Pid> {
         let ours = |proc: &Path| {
