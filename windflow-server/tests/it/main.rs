@@ -6,6 +6,7 @@ mod exits;
 mod files;
 mod help;
 mod json;
+mod kill_loop;
 mod runs;
 mod snapshot;
 mod stacks;

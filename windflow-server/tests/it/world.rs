@@ -147,6 +147,10 @@ impl Started {
         kill_process(pid, signal).unwrap();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
     pub fn done(mut self) -> Done {
         let mut child = self.0.take().unwrap();
         // Read while it goes on, or a full pipe stops it.
