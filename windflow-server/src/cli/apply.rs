@@ -64,12 +64,18 @@ pub async fn carry_out(
     output.document(&shown::applied(plan, &applied));
     match &applied {
         Applied::RolledBack { to, why } => {
-            let to = to.map_or_else(
-                || "nothing is there, as before".to_owned(),
-                |to| format!("revision {to} is current again"),
-            );
-            Err(Failure::failed(format_args!("stack '{stack}' did not come up: {why}; {to}"))
-                .hint(format!("see windflow logs {stack} --target {}", plan.target)))
+            // Logs are kept only of what is there.
+            let (after, hint) = match to {
+                Some(to) => (
+                    format!("revision {to} is current again"),
+                    format!("what runs now: windflow status {stack} --target {}", plan.target),
+                ),
+                None => (
+                    "nothing is there, as before".to_owned(),
+                    "the reason above has its last lines; put it right and apply again".to_owned(),
+                ),
+            };
+            Err(Failure::failed(format_args!("stack '{stack}' did not come up: {why}; {after}")).hint(hint))
         }
         Applied::Revision(None) => {
             output.text(format!("stack '{stack}' is gone from target '{}'", plan.target));

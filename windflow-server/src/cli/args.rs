@@ -167,7 +167,9 @@ pub struct RunArgs {
 Examples:
   windflow resume                  the one unfinished run of this state
   windflow resume release-1.4      that run; a paused one goes on
-  windflow resume --all            every unfinished run, to its end")]
+  windflow resume --all            every unfinished run side by side, until none can go on by itself
+
+Ctrl-C cancels the run, as in `windflow run`; with --all it leaves them all.")]
 pub struct ResumeArgs {
     /// Which run; the only unfinished one when absent
     #[arg(value_parser = parse_run, conflicts_with = "all")]

@@ -19,6 +19,7 @@ mod place;
 mod plan;
 mod request;
 mod resume;
+mod resume_all;
 mod run;
 mod schema;
 mod show;

@@ -127,4 +127,10 @@ fn several_unfinished_runs_are_listed_and_not_guessed_at() {
     }
     let done = world.expect(64, "resume");
     assert!(done.out.contains("a  ") && done.out.contains("b  ") && done.err.contains("--all"), "{}", done.out);
+    world.expect(0, "runs approve a");
+    // Side by side: one that still waits for somebody holds nobody up.
+    world.expect(75, "resume --all --allow-shell");
+    assert_eq!(world.state("a").as_deref(), Some("succeeded"));
+    world.expect(0, "runs approve b");
+    world.expect(0, "resume --all --allow-shell");
 }
