@@ -88,7 +88,7 @@ pub enum Command {
     /// Look at runs, and ask things of them
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Check workflow files, and report every problem at once
+    /// Check workflow and stack files, and report every problem at once
     Validate(ValidateArgs),
     /// Draw a workflow
     Graph(GraphArgs),
@@ -199,7 +199,7 @@ pub struct WorkerArgs {
 
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Workflow files
+    /// Workflow and stack files
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]

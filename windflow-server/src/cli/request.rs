@@ -77,7 +77,8 @@ pub async fn pause(project: &Project, args: ReasonArgs) -> Result<Exit, Failure>
 
 /// Ends a stuck run as failed. That is decided at once, so it is done here.
 pub async fn give_up(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
-    ask_and_drive(project, &args.id, Request::GiveUp { reason: args.reason }, false, false).await
+    // Nothing runs any more, so that nothing has to be allowed.
+    ask_and_drive(project, &args.id, Request::GiveUp { reason: args.reason }, false, true).await
 }
 
 /// Tries what failed again.

@@ -65,7 +65,7 @@ fn none(project: &Project) -> Exit {
 }
 
 /// The runs that are not over.
-async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
+pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
     let states = RunState::ALL.into_iter().filter(|state| !state.is_final()).collect();
     let mut all = Vec::new();
     loop {
@@ -94,11 +94,15 @@ pub async fn drive(
     let bell = Arc::new(Bell::default());
     let sink = Arc::clone(&bell);
     let engine = project.engine(store, allow_shell, Drive::Own, Some(sink));
-    let current = engine.handle(id.clone()).summary().await?;
+    let handle = engine.handle(id.clone());
+    let current = handle.summary().await?;
     let from = current.seq;
     let over = current.state.is_final() && request.is_none();
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
     let asked = request.is_some();
+    if !over {
+        project.can_go_on(id, handle.load().await?.workflow(), allow_shell)?;
+    }
     if let Some(request) = request {
         engine.submit(id, request, project.principal(), None).await?;
         engine.drive(id).await?;

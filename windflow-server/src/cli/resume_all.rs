@@ -35,6 +35,10 @@ pub async fn all(
     let sink = Arc::new(Lines::new(project.output.clone()));
     let engine = project.engine(Arc::new(store.clone()), args.drive.allow_shell, Drive::Own, Some(sink));
     for run in &runs {
+        let loaded = engine.handle(run.clone()).load().await?;
+        project.can_go_on(run, loaded.workflow(), args.drive.allow_shell)?;
+    }
+    for run in &runs {
         engine.drive(run).await?;
     }
     let last = loop {

@@ -134,3 +134,18 @@ fn several_unfinished_runs_are_listed_and_not_guessed_at() {
     world.expect(0, "runs approve b");
     world.expect(0, "resume --all --allow-shell");
 }
+
+#[test]
+fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
+    let world = World::with("w.yaml", ASKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_state("r", "waiting");
+    run.signal(Signal::INT);
+    assert_eq!(run.done().code, 75);
+    world.expect(0, "runs approve r");
+    for args in ["resume r", "resume --all", "worker --until-idle"] {
+        let done = world.expect(64, args);
+        assert!(done.err.contains("--allow-shell"), "{}", done.err);
+    }
+    world.expect(0, "resume r --allow-shell");
+}
