@@ -5,12 +5,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use windflow_core::{RunId, Store as _};
 
 use super::args::RunArgs;
+use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::wire::Project;
@@ -65,6 +67,12 @@ pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(tell(project, id, &log, "started"))
+}
+
+/// Whether a process of its own could drive a run that is there: told here, because nobody reads its log at once.
+pub async fn check(project: &Project, id: &RunId, allow_shell: bool) -> Result<(), Failure> {
+    let (tail, _) = Tail::open(Arc::new(project.store_with_runs().await?), id).await?;
+    project.can_go_on(id, tail.run.workflow(), allow_shell)
 }
 
 /// Has a run that is there driven by a process of its own.

@@ -51,6 +51,7 @@ async fn ask_and_drive(
 ) -> Result<Exit, Failure> {
     let store = project.store_with_runs().await?;
     if detach {
+        background::check(project, id, allow_shell).await?;
         let engine = project.engine(Arc::new(store), allow_shell, Drive::Own, None);
         let asked = engine.submit(id, request, project.principal(), None).await;
         engine.shutdown().await;

@@ -52,6 +52,7 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
         let current = store.summary(&id).await?;
         let current = current.ok_or_else(|| Failure::from(windflow_core::WaitError::NotFound { run: id.clone() }))?;
         if !current.state.is_final() {
+            background::check(project, &id, args.drive.allow_shell).await?;
             return background::resume(project, &id, args.drive.allow_shell);
         }
     }

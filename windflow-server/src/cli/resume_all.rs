@@ -27,6 +27,9 @@ pub async fn all(
     let runs: Vec<RunId> = open.into_iter().map(|summary| summary.run).collect();
     if args.detach {
         for run in &runs {
+            background::check(project, run, args.drive.allow_shell).await?;
+        }
+        for run in &runs {
             background::resume(project, run, args.drive.allow_shell)?;
         }
         return Ok(Exit::Success);

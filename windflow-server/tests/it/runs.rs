@@ -143,9 +143,10 @@ fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
     run.signal(Signal::INT);
     assert_eq!(run.done().code, 75);
     world.expect(0, "runs approve r");
-    for args in ["resume r", "resume --all", "worker --until-idle"] {
+    for args in ["resume r", "resume r --detach", "resume --all", "worker --until-idle"] {
         let done = world.expect(64, args);
         assert!(done.err.contains("--allow-shell"), "{}", done.err);
     }
-    world.expect(0, "resume r --allow-shell");
+    world.expect(0, "resume r --allow-shell --detach");
+    world.until_state("r", "succeeded");
 }
