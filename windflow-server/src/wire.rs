@@ -9,7 +9,10 @@ use serde_json::Value;
 use windflow_core::engine::Drive;
 use windflow_core::store::Fault;
 use windflow_core::target::Target;
-use windflow_core::{Engine, EvaluateError, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
+use windflow_core::workflow::Severity;
+use windflow_core::{
+    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
+};
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
@@ -30,6 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long an attempt that is asked to stop may take.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// What the `shell` action says when it may not run.
+const SHELL_OFF: &str = "shell action is switched off";
+const ALLOW_SHELL: &str = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
 
 /// Everything a command works with.
 #[derive(Clone, Debug)]
@@ -199,11 +206,25 @@ impl Project {
             return Ok((document, findings));
         }
         let off = !allow_shell && !self.config.allow_shell;
-        let wants_shell =
-            off && findings.iter().any(|problem| problem.message.contains("shell action is switched off"));
+        let wants_shell = off && findings.iter().any(|problem| problem.message.contains(SHELL_OFF));
         let failure = Failure::from(findings);
-        let hint = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
-        Err(if wants_shell { failure.hint(hint) } else { failure })
+        Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
+    }
+
+    /// Whether a pinned workflow can go on here. One that was started with more allowed must not fail, and be undone,
+    /// because a word was forgotten on the command line.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn can_go_on(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
+        let mut findings = workflow.lint(&self.actions(allow_shell)).into_iter();
+        let Some(lacks) = findings.find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
+        let failure = Failure::usage(format_args!("run {run} cannot go on: {}: {}", lacks.node, lacks.message));
+        Err(match lacks.hint {
+            _ if lacks.message.contains(SHELL_OFF) => failure.hint(ALLOW_SHELL),
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
     }
 
     /// What masks secrets in what direct commands print.

@@ -4,7 +4,7 @@ use serde_json::json;
 use windflow_core::store::RunQuery;
 use windflow_core::{RunState, Store as _, Summary};
 
-use super::args::ListArgs;
+use super::args_runs::ListArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::text::{clean, columns, cut, moment};

@@ -1,5 +1,7 @@
 //! The command as people use it: the real binary, in folders of its own.
 
+#![cfg(test)]
+
 mod exits;
 mod files;
 mod help;

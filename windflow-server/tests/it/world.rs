@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ impl World {
     pub fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windflow"));
         command.args(args.split_whitespace()).current_dir(&self.dir);
-        command.env_remove("WINDFLOW_STATE").env("USER", "ada").stdin(Stdio::null());
+        command.env_remove("WINDFLOW_STATE").env("USER", "ada").env("LC_ALL", "C").stdin(Stdio::null());
         command
     }
 
@@ -94,6 +94,17 @@ impl World {
         let done = self.run(&format!("runs show {run} --json"));
         let value: serde_json::Value = serde_json::from_str(&done.out).ok()?;
         Some(value["state"].as_str()?.to_owned())
+    }
+
+    /// Kills everything that runs here.
+    pub fn kill_services(&self) {
+        until("no process is left", || {
+            let left = self.processes();
+            for pid in &left {
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            left.is_empty()
+        });
     }
 
     /// Everything of ours that still runs: it works in this folder, or was told of it.
@@ -171,13 +182,6 @@ impl Drop for Started {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-impl From<Output> for Done {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
