@@ -114,6 +114,8 @@ pub struct Watch<'p> {
     pub from: Seq,
     /// Whether it was over before, and only its result is wanted.
     pub over: bool,
+    /// Whether something was asked of it just now: how it is counts only once that has been taken in.
+    pub asked: bool,
 }
 
 impl Watch<'_> {
@@ -157,7 +159,16 @@ impl Watch<'_> {
     ) -> Result<bool, Failure> {
         let mut cancelled = false;
         let mut told = false;
+        let mut settled = !self.asked;
         loop {
+            if !settled {
+                // What is asked is taken in with the append that answers it.
+                settled = self.engine.store().inbox(tail.run.id()).await?.is_empty();
+                for recorded in tail.news().await? {
+                    tail.fold(&recorded)?;
+                    progress.event(&tail.run, &recorded, true);
+                }
+            }
             for (run, node, said) in std::mem::take(&mut *self.bell.said.lock().unwrap_or_else(PoisonError::into_inner))
             {
                 if run == *tail.run.id() {
@@ -165,7 +176,8 @@ impl Watch<'_> {
                 }
             }
             let state = tail.run.state();
-            if state.is_final() || state == RunState::Stuck || (state == RunState::Paused && !self.is_open(tail)) {
+            let rests = matches!(state, RunState::Stuck | RunState::Paused) && !self.is_open(tail);
+            if settled && (state.is_final() || rests) {
                 return Ok(false);
             }
             // Somebody who comes to a run that waits has not seen why; everybody else has.

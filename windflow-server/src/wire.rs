@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use windflow_core::engine::Drive;
+use windflow_core::store::Fault;
 use windflow_core::target::Target;
-use windflow_core::{Engine, EvaluateError, EventSink, Masker, Namespace, Principal, SecretSources, Store, TargetName};
+use windflow_core::workflow::Severity;
+use windflow_core::{
+    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
+};
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
@@ -24,8 +28,15 @@ use crate::failure::Failure;
 use crate::process::Process;
 use crate::render::output::Output;
 
+/// How long the state may be busy while it is opened.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long an attempt that is asked to stop may take.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// What the `shell` action says when it may not run.
+const SHELL_OFF: &str = "shell action is switched off";
+const ALLOW_SHELL: &str = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
 
 /// Everything a command works with.
 #[derive(Clone, Debug)]
@@ -77,7 +88,16 @@ impl Project {
     /// # Errors
     /// When it cannot be used.
     pub async fn store(&self) -> Result<SqliteStore, Failure> {
-        Ok(SqliteStore::open(&self.state, SqliteOptions::default()).await?)
+        // While one process makes the file, SQLite turns the others away without waiting.
+        let began = Instant::now();
+        loop {
+            match SqliteStore::open(&self.state, SqliteOptions::default()).await {
+                Err(error) if error.fault == Fault::Unavailable && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Opens the state only if it is there already.
@@ -188,11 +208,25 @@ impl Project {
             return Ok((document, findings));
         }
         let off = !allow_shell && !self.config.allow_shell;
-        let wants_shell =
-            off && findings.iter().any(|problem| problem.message.contains("shell action is switched off"));
+        let wants_shell = off && findings.iter().any(|problem| problem.message.contains(SHELL_OFF));
         let failure = Failure::from(findings);
-        let hint = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
-        Err(if wants_shell { failure.hint(hint) } else { failure })
+        Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
+    }
+
+    /// Whether a pinned workflow can go on here. One that was started with more allowed must not fail, and be undone,
+    /// because a word was forgotten on the command line.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn can_go_on(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
+        let mut findings = workflow.lint(&self.actions(allow_shell)).into_iter();
+        let Some(lacks) = findings.find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
+        let failure = Failure::usage(format_args!("run {run} cannot go on: {}: {}", lacks.node, lacks.message));
+        Err(match lacks.hint {
+            _ if lacks.message.contains(SHELL_OFF) => failure.hint(ALLOW_SHELL),
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
     }
 
     /// What masks secrets in what direct commands print.

@@ -2,3 +2,4 @@
 
 mod folder_target;
 mod programs;
+mod tidy;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use windflow_core::target::{Applied, Plan, Target};
 
-use super::args::{ApplyArgs, TargetArgs};
+use super::args_stack::{ApplyArgs, TargetArgs};
 use super::place::{Call, Named, agreed, target};
 use super::plan;
 use crate::exit::Exit;
@@ -55,7 +55,8 @@ pub async fn carry_out(
         output.document(&shown::applied(plan, &Applied::Nothing));
         return Ok(Exit::Success);
     }
-    if !agreed(project, yes, &format!("\nApply this to stack '{stack}' on target '{}'?", plan.target))? {
+    let question = format!("\nApply this to stack '{stack}' on target '{}'?", plan.target);
+    if !agreed(project, interrupt, yes, &question).await? {
         output.text("nothing was changed");
         return Ok(Exit::Cancelled);
     }
@@ -63,12 +64,18 @@ pub async fn carry_out(
     output.document(&shown::applied(plan, &applied));
     match &applied {
         Applied::RolledBack { to, why } => {
-            let to = to.map_or_else(
-                || "nothing is there, as before".to_owned(),
-                |to| format!("revision {to} is current again"),
-            );
-            Err(Failure::failed(format_args!("stack '{stack}' did not come up: {why}; {to}"))
-                .hint(format!("see windflow logs {stack} --target {}", plan.target)))
+            // Logs are kept only of what is there.
+            let (after, hint) = match to {
+                Some(to) => (
+                    format!("revision {to} is current again"),
+                    format!("what runs now: windflow status {stack} --target {}", plan.target),
+                ),
+                None => (
+                    "nothing is there, as before".to_owned(),
+                    "the reason above has its last lines; put it right and apply again".to_owned(),
+                ),
+            };
+            Err(Failure::failed(format_args!("stack '{stack}' did not come up: {why}; {after}")).hint(hint))
         }
         Applied::Revision(None) => {
             output.text(format!("stack '{stack}' is gone from target '{}'", plan.target));

@@ -1,11 +1,15 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use windflow_core::{NodeName, RunId, RunState, ServiceName, SignalName, TargetName};
+use windflow_core::RunId;
 
+use super::args_runs::RunsCommand;
+use super::args_stack::{
+    ApplyArgs, DestroyArgs, ExecArgs, LogsArgs, PlanArgs, RestartArgs, RollbackArgs, ScaleArgs, StatusArgs,
+};
+use super::parse::{parse_pair, parse_run};
 use crate::exit::TABLE;
 
 /// Durable workflows and deployments from a terminal.
@@ -84,7 +88,7 @@ pub enum Command {
     /// Look at runs, and ask things of them
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Check workflow files, and report every problem at once
+    /// Check workflow and stack files, and report every problem at once
     Validate(ValidateArgs),
     /// Draw a workflow
     Graph(GraphArgs),
@@ -163,7 +167,9 @@ pub struct RunArgs {
 Examples:
   windflow resume                  the one unfinished run of this state
   windflow resume release-1.4      that run; a paused one goes on
-  windflow resume --all            every unfinished run, to its end")]
+  windflow resume --all            every unfinished run side by side, until none can go on by itself
+
+Ctrl-C cancels the run, as in `windflow run`; with --all it leaves them all.")]
 pub struct ResumeArgs {
     /// Which run; the only unfinished one when absent
     #[arg(value_parser = parse_run, conflicts_with = "all")]
@@ -191,172 +197,9 @@ pub struct WorkerArgs {
     pub drive: DriveArgs,
 }
 
-/// What is asked of runs.
-#[derive(Debug, Subcommand)]
-pub enum RunsCommand {
-    /// List runs, newest first
-    List(ListArgs),
-    /// Show one run: its steps, what it waits for, what it left behind
-    Show(IdArgs),
-    /// Show the journal of a run
-    Events(EventsArgs),
-    /// Stop a run and undo what it did, whoever drives it
-    Cancel(ReasonArgs),
-    /// Stop a run at once; nothing is undone
-    Terminate(ReasonArgs),
-    /// Start nothing new in a run until it is resumed
-    Pause(ReasonArgs),
-    /// Try failed steps, or failed compensations, again
-    Retry(RetryArgs),
-    /// Undo a run that failed without being undone
-    Compensate(AgainArgs),
-    /// Send a signal to a run
-    Signal(SignalArgs),
-    /// Answer an approval
-    Approve(ApproveArgs),
-    /// Decide about a step that nobody can tell of
-    Resolve(ResolveArgs),
-    /// End a stuck run as failed, with what it leaves behind listed
-    GiveUp(ReasonArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// Only runs in this state (pending, running, waiting, paused, …)
-    #[arg(long, value_parser = parse_state)]
-    pub state: Vec<RunState>,
-    /// Only runs of this workflow
-    #[arg(long, value_name = "NAME")]
-    pub workflow: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    pub limit: u32,
-    /// Only unfinished runs
-    #[arg(long)]
-    pub unfinished: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct IdArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-}
-
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// Go on with new events until the run is over
-    #[arg(long, short)]
-    pub follow: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ReasonArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// Why; goes into the journal
-    #[arg(long, default_value = "")]
-    pub reason: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  windflow runs retry release-1.4
-  windflow runs retry release-1.4 --input 'upload={\"url\":\"http://localhost:9000\"}'")]
-pub struct RetryArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// A corrected input for a failed node
-    #[arg(long = "input", value_name = "NODE=JSON", value_parser = parse_node_input)]
-    pub input: Vec<(NodeName, serde_json::Value)>,
-    /// Return at once; a background process drives the run
-    #[arg(long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub drive: DriveArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct AgainArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// Return at once; a background process drives the run
-    #[arg(long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub drive: DriveArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct SignalArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// Which signal
-    #[arg(value_parser = parse_signal)]
-    pub name: SignalName,
-    /// What it carries, as JSON or plain text
-    #[arg(default_value = "null")]
-    pub payload: String,
-}
-
-#[derive(Debug, Args)]
-pub struct ApproveArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// Which node; the only one that waits for approval when absent
-    #[arg(value_parser = parse_node)]
-    pub node: Option<NodeName>,
-    /// Say no
-    #[arg(long)]
-    pub reject: bool,
-    /// Why; goes into the journal
-    #[arg(long)]
-    pub comment: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("decision").required(true))]
-pub struct ResolveArgs {
-    /// Which run
-    #[arg(value_parser = parse_run)]
-    pub id: RunId,
-    /// Which node
-    #[arg(value_parser = parse_node)]
-    pub node: NodeName,
-    /// It has happened, with this output
-    #[arg(long, value_name = "JSON", group = "decision", value_parser = parse_json)]
-    pub happened: Option<serde_json::Value>,
-    /// It has not happened: it is tried again
-    #[arg(long, group = "decision")]
-    pub did_not: bool,
-    /// It counts as failed
-    #[arg(long, group = "decision")]
-    pub fail: bool,
-    /// It was undone by hand
-    #[arg(long, group = "decision")]
-    pub undone: bool,
-    /// Why; goes into the journal
-    #[arg(long)]
-    pub reason: String,
-    /// Return at once; a background process drives the run
-    #[arg(long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub drive: DriveArgs,
-}
-
 #[derive(Debug, Args)]
 pub struct ValidateArgs {
-    /// Workflow files
+    /// Workflow and stack files
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -387,178 +230,6 @@ pub enum GraphFormat {
     Dot,
     /// A picture
     Svg,
-}
-
-/// Which target.
-#[derive(Clone, Debug, Default, Args)]
-pub struct TargetArgs {
-    /// Which target; may be left out when there is only one
-    #[arg(long, short, value_name = "NAME", value_parser = parse_target)]
-    pub target: Option<TargetName>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  windflow plan stack.yaml
-  windflow plan stack.yaml --out plan.json && windflow apply --plan plan.json
-
-Exits with 0 when there is nothing to change, and with 2 when there is.")]
-pub struct PlanArgs {
-    /// A stack file, or the name of a stack that is deployed
-    pub stack: String,
-    /// Write the plan to a file, for `apply --plan`
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Plan to take the stack down
-    #[arg(long)]
-    pub destroy: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
-    pub consent: ConsentArgs,
-}
-
-/// What is agreed to.
-#[derive(Clone, Debug, Default, Args)]
-pub struct ConsentArgs {
-    /// Agree to destroying things of this sort, such as volume
-    #[arg(long, value_name = "WHAT")]
-    pub allow_destroy: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  windflow apply stack.yaml               shows the plan and asks
-  windflow apply stack.yaml --yes         for scripts
-  windflow apply --plan plan.json --yes   exactly what was planned, or nothing")]
-pub struct ApplyArgs {
-    /// A stack file, or the name of a stack that is deployed
-    #[arg(required_unless_present = "plan")]
-    pub stack: Option<String>,
-    /// A plan written by `plan --out`
-    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
-    pub plan: Option<PathBuf>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
-    pub consent: ConsentArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  windflow logs stack.yaml web -f --tail 20
-  windflow logs demo --since 10m")]
-pub struct LogsArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    /// Which service; all of them when absent
-    #[arg(value_parser = parse_service)]
-    pub service: Option<ServiceName>,
-    /// Go on with new lines
-    #[arg(long, short)]
-    pub follow: bool,
-    /// At most the last N lines of each service
-    #[arg(long, value_name = "N")]
-    pub tail: Option<usize>,
-    /// Only lines written within this time, such as 10m
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub since: Option<Duration>,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  windflow exec demo web -- printenv PORT")]
-pub struct ExecArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    /// Which service
-    #[arg(value_parser = parse_service)]
-    pub service: ServiceName,
-    /// Program and arguments, after --
-    #[arg(required = true, last = true)]
-    pub command: Vec<String>,
-    /// Send standard input to it
-    #[arg(long, short)]
-    pub interactive: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct RollbackArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    /// To which revision; the one before when absent
-    #[arg(long, value_name = "N")]
-    pub to: Option<u64>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
-    pub consent: ConsentArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct DestroyArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
-    pub consent: ConsentArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  windflow scale demo web=3 --yes")]
-pub struct ScaleArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    /// Which service, and how many instances
-    #[arg(value_name = "SERVICE=N", value_parser = parse_scale)]
-    pub to: (ServiceName, u32),
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct RestartArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
-    /// Which service; all of them when absent
-    #[arg(value_parser = parse_service)]
-    pub service: Option<ServiceName>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -593,43 +264,6 @@ pub struct DemoServerArgs {
     /// The port of another such server, whose answer is added
     #[arg(long)]
     pub upstream: Option<u16>,
-}
-
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "must be NAME=VALUE".to_owned())
-}
-
-fn parse_json(text: &str) -> Result<serde_json::Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
-}
-
-fn parse_node_input(text: &str) -> Result<(NodeName, serde_json::Value), String> {
-    let (node, json) = text.split_once('=').ok_or("must be NODE=JSON")?;
-    Ok((parse_node(node)?, parse_json(json)?))
-}
-
-fn parse_scale(text: &str) -> Result<(ServiceName, u32), String> {
-    let (service, number) = text.split_once('=').ok_or("must be SERVICE=N")?;
-    Ok((parse_service(service)?, number.parse().map_err(|_| format!("'{number}' is not a number of instances"))?))
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    windflow_workflow::document::parse_duration(text).map_err(|error| error.to_string())
-}
-
-macro_rules! named {
-    ($($function:ident: $name:ident),*) => {$(
-        fn $function(text: &str) -> Result<$name, String> {
-            $name::new(text).map_err(|error| error.to_string())
-        }
-    )*};
-}
-
-named! { parse_run: RunId, parse_node: NodeName, parse_service: ServiceName, parse_signal: SignalName, parse_target: TargetName }
-
-fn parse_state(text: &str) -> Result<RunState, String> {
-    text.parse().map_err(|error: windflow_core::InvalidName| error.to_string())
 }
 
 #[cfg(test)]

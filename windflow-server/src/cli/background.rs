@@ -5,12 +5,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use windflow_core::{RunId, Store as _};
 
 use super::args::RunArgs;
+use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::wire::Project;
@@ -38,12 +40,12 @@ pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -
     }
     command.arg("--").arg(&args.file);
     let (mut child, log) = start(project, command, id)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        if !input.is_null() {
-            // Inputs travel by a pipe: a command line is there for everybody on the machine to read.
-            let sent = stdin.write_all(input.to_string().as_bytes());
-            sent.map_err(|error| Failure::failed(format_args!("the background process: {error}")))?;
-        }
+    if let Some(mut stdin) = child.stdin.take()
+        && !input.is_null()
+    {
+        // Inputs travel by a pipe: a command line is there for everybody on the machine to read.
+        let sent = stdin.write_all(input.to_string().as_bytes());
+        sent.map_err(|error| Failure::failed(format_args!("the background process: {error}")))?;
     }
     let began = Instant::now();
     loop {
@@ -65,6 +67,12 @@ pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(tell(project, id, &log, "started"))
+}
+
+/// Whether a process of its own could drive a run that is there: told here, because nobody reads its log at once.
+pub async fn check(project: &Project, id: &RunId, allow_shell: bool) -> Result<(), Failure> {
+    let (tail, _) = Tail::open(Arc::new(project.store_with_runs().await?), id).await?;
+    project.can_go_on(id, tail.run.workflow(), allow_shell)
 }
 
 /// Has a run that is there driven by a process of its own.

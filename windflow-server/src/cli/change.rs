@@ -4,7 +4,7 @@ use windflow_core::RunId;
 use windflow_core::target::{Desired, Plan, PlanError, TargetExt as _};
 
 use super::apply::carry_out;
-use super::args::{ConsentArgs, DestroyArgs, RestartArgs, RollbackArgs, ScaleArgs, TargetArgs};
+use super::args_stack::{ConsentArgs, DestroyArgs, RestartArgs, RollbackArgs, ScaleArgs, TargetArgs};
 use super::place::{Call, Named, target};
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -3,7 +3,8 @@
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use super::args::{Cli, Command, Global, RunsCommand};
+use super::args::{Cli, Command, Global};
+use super::args_runs::RunsCommand;
 use super::{
     apply, change, completions, demo_server, events, graph, init, list, logs, plan, request, resume, run as start,
     schema, show, status, validate, worker,
@@ -45,7 +46,7 @@ pub fn run(process: Process) -> Exit {
     // A task of its own, so that a panic ends the command and not the process in the middle of a line.
     let done = runtime.block_on(async {
         let command = tokio::spawn(dispatch(process, cli.global, cli.command, output.clone()));
-        command.await.unwrap_or_else(|_| Ok(Exit::Failed))
+        command.await.unwrap_or(Ok(Exit::Failed))
     });
     // Whatever still runs in the background is left as if the process had died.
     runtime.shutdown_background();

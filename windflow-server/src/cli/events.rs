@@ -6,7 +6,7 @@ use std::time::Duration;
 use windflow_core::Recorded;
 use windflow_core::run::Run;
 
-use super::args::EventsArgs;
+use super::args_runs::EventsArgs;
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use serde_json::json;
 use windflow_core::store::RunQuery;
 use windflow_core::{RunState, Store as _, Summary};
 
-use super::args::ListArgs;
+use super::args_runs::ListArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::text::{clean, columns, cut, moment};
@@ -13,7 +13,7 @@ use crate::wire::Project;
 
 /// Lists runs, newest first.
 pub async fn list(project: &Project, args: ListArgs) -> Result<Exit, Failure> {
-    let mut states = args.state;
+    let mut states = args.states;
     if args.unfinished {
         states.extend(RunState::ALL.into_iter().filter(|state| !state.is_final()));
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use windflow_core::target::{Exec, ExecEvent, LogLine, LogOptions, ServiceRef};
 
-use super::args::{ConsentArgs, ExecArgs, LogsArgs};
+use super::args_stack::{ConsentArgs, ExecArgs, LogsArgs};
 use super::place::{Call, Named, target};
 use crate::exit::Exit;
 use crate::failure::Failure;

@@ -2,6 +2,8 @@
 
 mod apply;
 mod args;
+mod args_runs;
+mod args_stack;
 mod background;
 mod change;
 mod completions;
@@ -12,12 +14,14 @@ mod graph;
 mod init;
 mod list;
 mod logs;
+mod parse;
 mod place;
 mod plan;
 // A link into `examples/`, where the server lives.
 mod quickstart_server;
 mod request;
 mod resume;
+mod resume_all;
 mod run;
 mod schema;
 mod show;

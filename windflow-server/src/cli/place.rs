@@ -8,7 +8,7 @@ use windflow_core::target::{Consents, Context, Stack, Target};
 use windflow_core::{RunId, StackName};
 use windflow_workflow::document::{Limits, load_stack};
 
-use super::args::{ConsentArgs, TargetArgs};
+use super::args_stack::{ConsentArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::text::clean;
@@ -111,8 +111,8 @@ impl Call {
     }
 }
 
-/// Asks a person; without one, `--yes` must have been said.
-pub fn agreed(project: &Project, yes: bool, question: &str) -> Result<bool, Failure> {
+/// Asks a person; without one, `--yes` must have been said. Ctrl-C says no.
+pub async fn agreed(project: &Project, interrupt: &mut Interrupt, yes: bool, question: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
@@ -120,8 +120,20 @@ pub fn agreed(project: &Project, yes: bool, question: &str) -> Result<bool, Fail
         return Err(Failure::usage("nobody is there to agree").hint("add --yes to do it without being asked"));
     }
     project.output.ask(&format!("{question} [y/N] "));
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.map_err(|error| Failure::failed(format_args!("no answer: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    // A thread of its own: a person who thinks must not keep Ctrl-C from being heard.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    tokio::select! {
+        answer = answer => match answer {
+            Ok(Ok(answer)) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+            Ok(Err(error)) => Err(Failure::failed(format_args!("no answer: {error}"))),
+            Err(error) => Err(Failure::failed(format_args!("no answer: {error}"))),
+        },
+        _ = interrupt.wish() => {
+            project.output.progress("");
+            Ok(false)
+        }
+    }
 }

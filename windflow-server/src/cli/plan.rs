@@ -6,7 +6,9 @@ use std::path::Path;
 
 use windflow_core::target::{Context, Desired, Plan, Target, TargetExt as _};
 
-use super::args::PlanArgs;
+use windflow_core::workflow::has_expression;
+
+use super::args_stack::PlanArgs;
 use super::place::{Call, Named, target};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -40,6 +42,13 @@ pub async fn plan(project: &Project, args: &PlanArgs) -> Result<Exit, Failure> {
 /// The plan for what a command names: the file's stack, or the last revision of one that is there.
 pub async fn of(target: &dyn Target, cx: &Context, named: &Named) -> Result<Plan, Failure> {
     match named {
+        Named::File(stack) if serde_json::to_value(&**stack).is_ok_and(|value| has_expression(&value)) => {
+            Err(Failure::usage(format_args!(
+                "stack '{}' holds ${{{{ … }}}}, which only a workflow can fill in",
+                stack.name
+            ))
+            .hint("deploy it from a workflow, or use ${VARIABLES}, which come from the environment"))
+        }
         Named::File(stack) => Ok(target.plan_for(cx, &Desired::Present((**stack).clone())).await?),
         Named::Name(name) => {
             let observed = target.observe(cx, name).await.map_err(Failure::before)?;

@@ -9,7 +9,7 @@ use windflow_core::run::{Resolution, StepState};
 use windflow_core::{NodeName, Request, RunId, RunState, Store as _};
 use windflow_workflow::actions::ApproveAction;
 
-use super::args::{AgainArgs, ApproveArgs, ReasonArgs, ResolveArgs, RetryArgs, SignalArgs};
+use super::args_runs::{AgainArgs, ApproveArgs, ReasonArgs, ResolveArgs, RetryArgs, SignalArgs};
 use super::{background, resume};
 use crate::drive::Tail;
 use crate::exit::Exit;
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::wire::Project;
 
 /// How long whoever drives a run may take to notice that something was asked.
-const NOTICE: Duration = Duration::from_secs(2);
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Puts a request into the run's inbox. Whoever drives the run takes it in; if nobody does, says how it goes on.
 async fn ask(project: &Project, id: &RunId, request: Request, done: &str) -> Result<Exit, Failure> {
@@ -51,6 +51,7 @@ async fn ask_and_drive(
 ) -> Result<Exit, Failure> {
     let store = project.store_with_runs().await?;
     if detach {
+        background::check(project, id, allow_shell).await?;
         let engine = project.engine(Arc::new(store), allow_shell, Drive::Own, None);
         let asked = engine.submit(id, request, project.principal(), None).await;
         engine.shutdown().await;
@@ -77,7 +78,8 @@ pub async fn pause(project: &Project, args: ReasonArgs) -> Result<Exit, Failure>
 
 /// Ends a stuck run as failed. That is decided at once, so it is done here.
 pub async fn give_up(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
-    ask_and_drive(project, &args.id, Request::GiveUp { reason: args.reason }, false, false).await
+    // Nothing runs any more, so that nothing has to be allowed.
+    ask_and_drive(project, &args.id, Request::GiveUp { reason: args.reason }, false, true).await
 }
 
 /// Tries what failed again.

@@ -9,7 +9,7 @@ use windflow_core::{Request, RunId, RunState, Store, Summary};
 use windflow_workflow::SqliteStore;
 
 use super::args::ResumeArgs;
-use super::{background, list};
+use super::{background, list, resume_all};
 use crate::drive::{Bell, Watch};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -23,7 +23,13 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
     }
     let store = project.store_with_runs().await?;
     if args.all {
-        return all(project, &store, &args).await;
+        let mut open = unfinished(&store).await?;
+        // Oldest first, as they were started.
+        open.reverse();
+        if open.is_empty() {
+            return Ok(none(project));
+        }
+        return resume_all::all(project, &store, open, &args).await;
     }
     let id = match args.id {
         Some(id) => id,
@@ -31,11 +37,7 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
             let mut open = unfinished(&store).await?;
             match (open.pop(), open.is_empty()) {
                 (Some(only), true) => only.run,
-                (None, _) => {
-                    project.output.text("there is no unfinished run");
-                    project.output.document(&json!({ "version": 1, "kind": "runs", "runs": [] }));
-                    return Ok(Exit::Success);
-                }
+                (None, _) => return Ok(none(project)),
                 (Some(newest_last), false) => {
                     open.push(newest_last);
                     list::print(project, &open);
@@ -50,14 +52,21 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
         let current = store.summary(&id).await?;
         let current = current.ok_or_else(|| Failure::from(windflow_core::WaitError::NotFound { run: id.clone() }))?;
         if !current.state.is_final() {
+            background::check(project, &id, args.drive.allow_shell).await?;
             return background::resume(project, &id, args.drive.allow_shell);
         }
     }
     drive(project, Arc::new(store), &id, args.drive.allow_shell, None, "resuming").await
 }
 
+fn none(project: &Project) -> Exit {
+    project.output.text("there is no unfinished run");
+    project.output.document(&json!({ "version": 1, "kind": "runs", "runs": [] }));
+    Exit::Success
+}
+
 /// The runs that are not over.
-async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
+pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
     let states = RunState::ALL.into_iter().filter(|state| !state.is_final()).collect();
     let mut all = Vec::new();
     loop {
@@ -70,31 +79,6 @@ async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
             return Ok(all);
         }
     }
-}
-
-async fn all(project: &Project, store: &SqliteStore, args: &ResumeArgs) -> Result<Exit, Failure> {
-    let mut worst = Exit::Success;
-    let mut open = unfinished(store).await?;
-    // Oldest first, as they were started.
-    open.reverse();
-    if open.is_empty() {
-        project.output.text("there is no unfinished run");
-    }
-    for summary in open {
-        let exit = if args.detach {
-            background::resume(project, &summary.run, args.drive.allow_shell)?
-        } else {
-            let store = Arc::new(store.clone());
-            drive(project, store, &summary.run, args.drive.allow_shell, None, "resuming").await?
-        };
-        if worst == Exit::Success {
-            worst = exit;
-        }
-        if exit == Exit::Left {
-            break;
-        }
-    }
-    Ok(worst)
 }
 
 /// Asks something of a run if that is wanted, and drives it to where it stops by itself; a run that another process
@@ -111,16 +95,21 @@ pub async fn drive(
     let bell = Arc::new(Bell::default());
     let sink = Arc::clone(&bell);
     let engine = project.engine(store, allow_shell, Drive::Own, Some(sink));
-    let current = engine.handle(id.clone()).summary().await?;
+    let handle = engine.handle(id.clone());
+    let current = handle.summary().await?;
     let from = current.seq;
     let over = current.state.is_final() && request.is_none();
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
+    let asked = request.is_some();
+    if !over {
+        project.can_go_on(id, handle.load().await?.workflow(), allow_shell)?;
+    }
     if let Some(request) = request {
         engine.submit(id, request, project.principal(), None).await?;
         engine.drive(id).await?;
     } else if !current.state.is_final() {
         engine.drive(id).await?;
     }
-    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over };
+    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over, asked };
     watch.to_end(id, &mut interrupt).await
 }

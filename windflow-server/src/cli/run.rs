@@ -53,7 +53,7 @@ pub async fn run(project: &Project, args: RunArgs) -> Result<Exit, Failure> {
     }
     let handle = engine.start_with(workflow, input, options).await?;
     let verb = if from == Seq(0) { "running" } else { "going on with" };
-    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over };
+    let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over, asked: false };
     watch.to_end(handle.id(), &mut interrupt).await
 }
 

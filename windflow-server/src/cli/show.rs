@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use windflow_core::{Clock as _, SystemClock};
 
-use super::args::IdArgs;
+use super::args_runs::IdArgs;
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;

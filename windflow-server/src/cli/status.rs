@@ -3,7 +3,7 @@
 use serde_json::json;
 use windflow_core::target::{Plan, PlanError, TargetExt as _};
 
-use super::args::{ConsentArgs, StatusArgs};
+use super::args_stack::{ConsentArgs, StatusArgs};
 use super::place::{Call, Named, target};
 use crate::exit::Exit;
 use crate::failure::Failure;

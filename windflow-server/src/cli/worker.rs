@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windflow_core::engine::Drive;
-use windflow_core::{Clock as _, Namespace, Store as _, SystemClock};
+use windflow_core::{Clock as _, Namespace, Store as _, SystemClock, Workflow};
 
 use super::args::WorkerArgs;
-use super::background;
+use super::{background, resume};
 use crate::drive::leave;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -22,6 +22,13 @@ pub async fn worker(project: &Project, args: &WorkerArgs) -> Result<Exit, Failur
     }
     let mut interrupt = Interrupt::listen()?;
     let store = Arc::new(project.store().await?);
+    for summary in resume::unfinished(&store).await? {
+        // A run that lacks something here would fail and be undone: whoever starts the worker decides.
+        let bytes = store.blob(summary.hash).await?;
+        if let Some(Ok(workflow)) = bytes.map(|bytes| Workflow::from_bytes(&bytes)) {
+            project.can_go_on(&summary.run, &workflow, args.drive.allow_shell)?;
+        }
+    }
     let sink = Arc::new(Lines::new(project.output.clone()));
     let engine = project.engine(Arc::clone(&store) as _, args.drive.allow_shell, Drive::All, Some(sink));
     project.output.progress(&format!("driving the runs of {}; Ctrl-C stops", project.state.display()));

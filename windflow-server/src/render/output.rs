@@ -164,15 +164,15 @@ impl Output {
     }
 
     /// Replaces the lines at the bottom of the terminal.
-    pub fn redraw(&self, lines: &[String]) {
+    pub fn redraw(&self, lines: &[(Tone, String)]) {
         if !self.0.redraws {
             return;
         }
         let width = terminal_width();
         let mut drawn = self.0.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = erase(*drawn);
-        for line in lines {
-            text.push_str(&cut(line, width.saturating_sub(1)));
+        for (tone, line) in lines {
+            text.push_str(&self.paint_progress(*tone, &cut(line, width.saturating_sub(1))));
             text.push('\n');
         }
         *drawn = lines.len();
@@ -218,7 +218,11 @@ fn erase(lines: usize) -> String {
 }
 
 fn terminal_width() -> usize {
-    rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20))
+    // A terminal that does not know its size says 0.
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).max(20),
+        _ => 80,
+    }
 }
 
 /// Lets log lines through between the lines that are redrawn.

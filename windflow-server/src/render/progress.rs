@@ -100,15 +100,16 @@ impl Progress {
             let name = &run.workflow().node(*node).name;
             let verb = if run.step(*node).state == StepState::Undoing { "undoing " } else { "" };
             let took = duration(since.until(now));
-            lines.push(format!("{} {name:width$}  {verb}{took}  {said}", SPINNER[self.turn], width = self.width));
+            let line = format!("{} {name:width$}  {verb}{took}  {said}", SPINNER[self.turn], width = self.width);
+            lines.push((Tone::Plain, line));
         }
         if self.open.len() > SHOWN {
-            lines.push(format!("  and {} more", self.open.len() - SHOWN));
+            lines.push((Tone::Plain, format!("  and {} more", self.open.len() - SHOWN)));
         }
         let summary = run.summary();
         let took = text::duration(summary.created_at.until(now));
         let foot = format!("{}/{} done · {} · {took} · {}", summary.finished, summary.total, summary.state, self.hint);
-        lines.push(self.output.paint_progress(Tone::Dim, &foot));
+        lines.push((Tone::Dim, foot));
         self.output.redraw(&lines);
     }
 

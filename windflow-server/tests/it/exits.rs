@@ -13,7 +13,7 @@ nodes:
     uses: shell
     with: { argv: [printf, \"hello %s\", \"${{ inputs.who }}\"] }
     compensate: nothing
-outputs: ${{ nodes.greet.output.stdout }}
+outputs: { said: \"${{ nodes.greet.output.stdout }}\" }
 ";
 
 /// The first step can be undone, the second fails.

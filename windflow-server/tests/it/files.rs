@@ -62,9 +62,18 @@ nodes:
     uses: shell
     with: { argv: [printf, \"\\\\033[31mred\"] }
     compensate: nothing
-outputs: ${{ nodes.loud.output.stdout }}
+outputs: { said: \"${{ nodes.loud.output.stdout }}\" }
 ";
     let world = World::with("w.yaml", text);
     let done = world.expect(0, "run w.yaml --allow-shell");
     assert!(!done.out.contains('\u{1b}') && done.out.contains("red"), "{:?}", done.out);
+}
+
+#[test]
+fn stacks_are_checked_too() {
+    let world = World::with("s.yaml", "name: s\nservices: { web: { image: nginx } }\n");
+    let done = world.expect(0, "validate s.yaml");
+    assert_eq!(done.out, "s.yaml: valid, 1 service\n");
+    world.write("s.yaml", "name: s\nservices: { web: { imag: nginx } }\n");
+    world.expect(64, "validate s.yaml");
 }

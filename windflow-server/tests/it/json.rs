@@ -20,7 +20,7 @@ fn a_run_is_a_stream_of_events_that_ends_with_its_result() {
     assert!(started["at"].as_str().unwrap().ends_with('Z'));
     let last = all.last().unwrap();
     assert_eq!((&last["kind"], &last["state"], &last["exit"]), (&"result".into(), &"succeeded".into(), &0.into()));
-    assert_eq!(last["output"], "hello world");
+    assert_eq!(last["output"]["said"], "hello world");
     assert_eq!(done.err, "");
     // The journal is the same stream without the result.
     let events = lines(&world.expect(0, "runs events r --json").out);

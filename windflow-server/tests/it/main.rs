@@ -1,9 +1,12 @@
 //! The command as people use it: the real binary, in folders of its own.
 
+#![cfg(test)]
+
 mod exits;
 mod files;
 mod help;
 mod json;
+mod kill_loop;
 mod readme;
 mod runs;
 mod snapshot;

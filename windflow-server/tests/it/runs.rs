@@ -127,4 +127,26 @@ fn several_unfinished_runs_are_listed_and_not_guessed_at() {
     }
     let done = world.expect(64, "resume");
     assert!(done.out.contains("a  ") && done.out.contains("b  ") && done.err.contains("--all"), "{}", done.out);
+    world.expect(0, "runs approve a");
+    // Side by side: one that still waits for somebody holds nobody up.
+    world.expect(75, "resume --all --allow-shell");
+    assert_eq!(world.state("a").as_deref(), Some("succeeded"));
+    world.expect(0, "runs approve b");
+    world.expect(0, "resume --all --allow-shell");
+}
+
+#[test]
+fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
+    let world = World::with("w.yaml", ASKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_state("r", "waiting");
+    run.signal(Signal::INT);
+    assert_eq!(run.done().code, 75);
+    world.expect(0, "runs approve r");
+    for args in ["resume r", "resume r --detach", "resume --all", "worker --until-idle"] {
+        let done = world.expect(64, args);
+        assert!(done.err.contains("--allow-shell"), "{}", done.err);
+    }
+    world.expect(0, "resume r --allow-shell --detach");
+    world.until_state("r", "succeeded");
 }

@@ -1,6 +1,6 @@
 //! What a person reads, compared with what is written down. `WINDFLOW_SNAPSHOTS=write` writes it down anew.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::world::World;
 
@@ -18,20 +18,15 @@ pub fn matches(name: &str, world: &World, text: &str) {
     assert_eq!(text, known, "{} differs; WINDFLOW_SNAPSHOTS=write takes it over", shown(&path));
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Ids, times, durations, hashes and paths replaced by words.
 pub fn redacted(text: &str, world: &World) -> String {
     let text = text.replace(&*world.dir.to_string_lossy(), "DIR").replace(env!("CARGO_BIN_EXE_windflow"), "WINDFLOW");
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        let mut words: Vec<String> = line.split(' ').map(word).collect();
-        words.iter_mut().for_each(|word| *word = word.replace("ID\"", "ID\""));
-        lines.push(words.join(" "));
-    }
-    lines.join("\n") + "\n"
+    let line = |line: &str| line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 fn word(word: &str) -> String {

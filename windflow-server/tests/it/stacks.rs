@@ -88,3 +88,24 @@ fn a_port_that_is_taken_fails_the_apply_and_leaves_nothing() {
     let status = world.expect(0, "status hello");
     assert!(status.out.contains("is not deployed"), "{}", status.out);
 }
+
+#[test]
+fn what_only_a_workflow_can_fill_in_is_not_applied_as_it_stands() {
+    let world =
+        World::with("s.yaml", "name: s\nservices: { web: { image: x, environment: { A: \"${{ inputs.a }}\" } } }\n");
+    let done = world.expect(64, "plan s.yaml");
+    assert!(done.err.contains("only a workflow can fill in"), "{}", done.err);
+}
+
+#[test]
+fn a_stack_that_drifted_says_so_and_is_put_right() {
+    let (world, port) = example();
+    world.expect(0, "apply stack.yaml --yes");
+    // The process is killed behind the target's back, and its supervisor with it.
+    world.kill_services();
+    let status = world.expect(0, "status hello");
+    assert!(!status.out.contains(" healthy "), "{}", status.out);
+    world.expect(0, "apply stack.yaml --yes");
+    assert!(answer(port).contains("hello"));
+    world.expect(0, "destroy hello --yes");
+}

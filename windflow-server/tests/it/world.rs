@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ impl World {
     pub fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windflow"));
         command.args(args.split_whitespace()).current_dir(&self.dir);
-        command.env_remove("WINDFLOW_STATE").env("USER", "ada").stdin(Stdio::null());
+        command.env_remove("WINDFLOW_STATE").env("USER", "ada").env("LC_ALL", "C").stdin(Stdio::null());
         command
     }
 
@@ -96,6 +96,17 @@ impl World {
         Some(value["state"].as_str()?.to_owned())
     }
 
+    /// Kills everything that runs here.
+    pub fn kill_services(&self) {
+        until("no process is left", || {
+            let left = self.processes();
+            for pid in &left {
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            left.is_empty()
+        });
+    }
+
     /// Everything of ours that still runs: it works in this folder, or was told of it.
     pub fn processes(&self) -> Vec<Pid> {
         let ours = |proc: &Path| {
@@ -136,6 +147,10 @@ impl Started {
         kill_process(pid, signal).unwrap();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
     pub fn done(mut self) -> Done {
         let mut child = self.0.take().unwrap();
         // Read while it goes on, or a full pipe stops it.
@@ -167,13 +182,6 @@ impl Drop for Started {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-impl From<Output> for Done {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 

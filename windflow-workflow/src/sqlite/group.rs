@@ -345,9 +345,10 @@ impl<'a> Group<'a> {
         }
         known.lease = None;
         known.row_changed = true;
-        let namespace = known.summary.namespace.clone();
+        // Only a run that wants to be driven is news: every run that ends is given back, too.
+        let wanted = known.summary.wake_at.map(|_| known.summary.namespace.clone());
         self.changed.insert(lease.run.clone());
-        self.news.insert(namespace);
+        self.news.extend(wanted);
         Ok(())
     }
 

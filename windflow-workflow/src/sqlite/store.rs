@@ -167,7 +167,11 @@ impl Store for SqliteStore {
         read::inbox(self, run).await
     }
 
-    async fn news(&self, namespace: &Namespace) {
+    async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        read::asked(self, namespace, limit).await
+    }
+
+    async fn news(&self, namespace: &Namespace, seen: u64) -> u64 {
         /// Counts a wait, also when it is dropped.
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {
@@ -178,7 +182,7 @@ impl Store for SqliteStore {
         self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting(&self.shared.waiting);
         self.shared.waits.notify_one();
-        self.shared.bell.heard(namespace).await;
+        self.shared.bell.heard(namespace, seen).await
     }
 
     async fn blob(&self, hash: ContentHash) -> Result<Option<Arc<[u8]>>, StoreError> {

@@ -1,6 +1,4 @@
 //! Documents: good ones become workflows and stacks, bad ones become located diagnostics.
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its files has failed")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
