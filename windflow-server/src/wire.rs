@@ -158,7 +158,9 @@ impl Project {
                     None => self.state_dir().join(name.as_str()),
                 };
                 let path = self.process.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
-                let search = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
+                // Last, the command's own folder: a stack may run `windflow` itself without its being installed.
+                let own = self.process.program.parent().map(Path::to_path_buf);
+                let search = std::env::split_paths(path).chain(own).filter(|folder| folder.is_absolute()).collect();
                 let supervisor = SupervisorCommand::new(&self.process.program);
                 let mut host = HostConfig::new(name.clone(), self.config.owner.clone(), root, supervisor, search);
                 if let Some(timeout) = health_timeout {

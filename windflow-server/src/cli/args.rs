@@ -259,8 +259,11 @@ pub struct DemoServerArgs {
     #[arg(long)]
     pub port: u16,
     /// What it answers
-    #[arg(long, default_value = "hello from windflow\n")]
+    #[arg(long, default_value = "hello from windflow")]
     pub message: String,
+    /// The port of another such server, whose answer is added
+    #[arg(long)]
+    pub upstream: Option<u16>,
 }
 
 #[cfg(test)]

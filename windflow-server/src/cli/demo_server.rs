@@ -1,9 +1,8 @@
-//! `windflow demo-server`: what the example of `windflow init` deploys, so that it needs nothing installed.
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+//! `windflow demo-server`: what the quickstart and the example of `windflow init` deploy, so that they need nothing
+//! installed.
 
 use super::args::DemoServerArgs;
+use super::quickstart_server::Server;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -12,31 +11,13 @@ use crate::render::output::Output;
 /// Answers every HTTP request on the loopback address with the same text, until it is told to stop.
 pub async fn demo_server(args: &DemoServerArgs, output: &Output) -> Result<Exit, Failure> {
     let mut interrupt = Interrupt::listen()?;
-    let listener = TcpListener::bind(("127.0.0.1", args.port))
-        .await
-        .map_err(|error| Failure::failed(format_args!("port {}: {error}", args.port)).hint("choose another --port"))?;
-    output.text(format!("listening on http://127.0.0.1:{}", args.port));
-    loop {
-        let (mut stream, _) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // A caller that went away before it was served.
-                Err(_) => continue,
-            },
-            _ = interrupt.wish() => return Ok(Exit::Success),
-        };
-        let body = format!("{}\n", args.message);
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        tokio::spawn(async move {
-            let mut request = [0; 4096];
-            // Whatever was asked, the answer is the same; a caller that is gone needs none.
-            if stream.read(&mut request).await.is_ok() {
-                let _ = stream.write_all(answer.as_bytes()).await;
-                let _ = stream.shutdown().await;
-            }
-        });
-    }
+    let failed = |error: std::io::Error| {
+        Failure::failed(format_args!("port {}: {error}", args.port)).hint("choose another --port")
+    };
+    let server = Server::bind(args.port, &*args.message, args.upstream).map_err(failed)?;
+    output.text(format!("listening on {}", server.url().map_err(failed)?));
+    // It ends with the process, which does not wait for it.
+    tokio::task::spawn_blocking(|| server.run());
+    interrupt.wish().await;
+    Ok(Exit::Success)
 }

@@ -17,6 +17,8 @@ mod logs;
 mod parse;
 mod place;
 mod plan;
+// A link into `examples/`, where the server lives.
+mod quickstart_server;
 mod request;
 mod resume;
 mod resume_all;

@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Everything of ours that still runs: it works in this folder, or was told of it.
-    fn processes(&self) -> Vec<Pid> {
+    pub fn processes(&self) -> Vec<Pid> {
         let ours = |proc: &Path| {
             let cwd = fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&self.dir));
             let told = fs::read(proc.join("cmdline")).unwrap_or_default();

@@ -1,0 +1,5 @@
+//! Every example is run, and what a person sees is what is written here.
+
+mod folder_target;
+mod programs;
+mod tidy;
