@@ -28,7 +28,9 @@ impl Session {
         let args = args.replace("examples/", &format!("{}/", examples().display()));
         let mut command = self.world.command(&args);
         command.envs(&self.variables).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let done = Done::from(command.output().unwrap() as Output);
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let done = Done { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) };
         assert_eq!(done.code, code, "windflow {args}\n{}\n{}", done.out, done.err);
         done
     }
