@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
 
 use crate::world::{Done, World, free_port};
 
@@ -26,10 +27,10 @@ impl Session {
     fn expect(&self, code: i32, args: &str) -> Done {
         let args = args.replace("examples/", &format!("{}/", examples().display()));
         let mut command = self.world.command(&args);
-        let output = command.envs(&self.variables).output().unwrap();
+        command.envs(&self.variables).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let code_of = output.status.code().unwrap_or(-1);
-        let done = Done { code: code_of, out: text(output.stdout), err: text(output.stderr) };
+        let done = Done { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) };
         assert_eq!(done.code, code, "windflow {args}\n{}\n{}", done.out, done.err);
         done
     }
