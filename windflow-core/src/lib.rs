@@ -1,4 +1,21 @@
 //! A durable workflow engine with compensation, and the contracts its steps, stores and deployment targets meet.
+//!
+//! Begin at [`Engine`]: it runs a [`Workflow`] of [`Action`]s over a [`Store`]. [`target`] says what a place is where
+//! stacks live. [`run`] is the state machine inside, a pure value.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `conformance`: the suites by which a third-party [`Store`] or [`Target`](target::Target) proves itself. Unstable.
+//! - `sim`: the seeded simulator: a virtual clock, crashes around every append, lost answers. Unstable.
+//! - `planted-bugs`: bugs that prove the simulator. Never enable it.
+//!
+//! # Stability
+//!
+//! [`Engine`], [`Workflow`], [`Node`] and [`action_fn`] are settled: what changes there is deprecated for a minor release
+//! first. The traits may gain methods in minor releases before 1.0. Journals, plans and revisions carry a version, and
+//! are read by every later 0.x, or refused by name. What is behind a feature is unstable.
 
 pub mod action;
 #[cfg(feature = "conformance")]

@@ -1,4 +1,5 @@
-//! The `windflow` command, as a library: `main.rs` only calls [`run`].
+//! The `windflow` command, as a library: `main.rs` only calls [`run`]. Its exit codes, options and JSON documents are
+//! stable; as a library it is not, and is there for the command.
 //!
 //! The only crate that looks at the process environment, prints, and installs signal handlers; everything below it is
 //! handed what it may see.

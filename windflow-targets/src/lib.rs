@@ -2,6 +2,16 @@
 //!
 //! Each kind of target is behind a feature of its name. [`host`] runs the services of a stack as supervised processes
 //! of a machine and needs nothing installed there.
+//!
+//! # Features
+//!
+//! - `host` (default): supervised processes. Linux; elsewhere everything answers that it is unsupported.
+//! - `proof`: the program that this crate's own tests run. Never needed.
+//!
+//! # Stability
+//!
+//! `HostTarget` and `HostConfig` are settled: what changes there is deprecated for a minor release first. What lies on
+//! disk carries a version, and is read by every later 0.x, or refused by name.
 
 #[cfg(feature = "host")]
 pub mod host;
