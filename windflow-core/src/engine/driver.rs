@@ -29,6 +29,8 @@ use crate::time::Timestamp;
 
 /// A run that only waits, and for longer than this, is given back to the store.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long it waits before it tries again for the first time.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// How long a driver tries to make a decision durable while the store does not answer or is full.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -137,17 +139,17 @@ impl Driver {
     }
 
     async fn work(&mut self, claimed: bool) -> Result<(), End> {
-        let mut inbox = false;
         if claimed {
-            self.take_in(vec![Input::Claimed { epoch: self.lease.epoch }], Vec::new()).await?;
-            inbox = true;
+            let (mut inputs, consumed) = self.asked().await?;
+            inputs.insert(0, Input::Claimed { epoch: self.lease.epoch });
+            inputs.push(Input::Woke);
+            self.take_in(inputs, consumed).await?;
         }
         self.tell();
         loop {
             let mut ended = self.reconcile().await;
-            let (messages, more) = (self.mailbox.take(), inbox);
-            inbox = false;
-            if ended.is_empty() && messages.is_empty() && !more {
+            let messages = self.mailbox.take();
+            if ended.is_empty() && messages.is_empty() {
                 if self.rests() {
                     return Ok(());
                 }
@@ -157,7 +159,7 @@ impl Driver {
                 ended.push(Input::Woke);
                 self.drop_late(&mut ended);
             }
-            let mut look = more;
+            let mut look = false;
             for message in messages {
                 match message {
                     Message::Input(input) => ended.push(input),
@@ -171,15 +173,24 @@ impl Driver {
             }
             let mut consumed = Vec::new();
             if look {
-                for entry in self.inner.store.inbox(self.run.id()).await.map_err(End::Lost)? {
-                    let (request, principal) = (entry.submission.request, entry.submission.principal);
-                    ended.push(Input::Asked { request, principal });
-                    consumed.push(entry.id);
-                }
+                // What people ask comes before what follows by itself: after a cancel nothing new starts.
+                let (mut asked, entries) = self.asked().await?;
+                asked.append(&mut ended);
+                (ended, consumed) = (asked, entries);
             }
             self.take_in(ended, consumed).await?;
             self.tell();
         }
+    }
+
+    /// What is asked of the run by whoever does not hold it, and the entries that say so.
+    async fn asked(&self) -> Result<(Vec<Input>, Vec<u64>), End> {
+        let entries = self.inner.store.inbox(self.run.id()).await.map_err(End::Lost)?;
+        let asked = entries.into_iter().map(|entry| {
+            let (request, principal) = (entry.submission.request, entry.submission.principal);
+            (Input::Asked { request, principal }, entry.id)
+        });
+        Ok(asked.unzip())
     }
 
     /// Decides, makes durable, tells. Nothing is done about the decisions before they are durable.
@@ -217,14 +228,19 @@ impl Driver {
             consumed,
         };
         let give_up_at = self.inner.now().after(PATIENCE);
-        let mut delay = Duration::from_millis(50);
+        let mut delay = FIRST_DELAY;
         loop {
             let Err(error) = self.inner.store.append(batch.clone()).await else { break };
             match error.fault {
                 // It may have happened: nothing is decided before that is known.
                 Fault::Unknown if is_planted(Bug::UnknownCommitIsSuccess) || self.is_durable(&batch).await => break,
                 Fault::Unavailable | Fault::Full if self.inner.now() < give_up_at => {
-                    tracing::warn!(run = %self.run.id(), %error, "a decision is not durable yet");
+                    // Told once where people see it: until it is over, the run stands still.
+                    if delay == FIRST_DELAY {
+                        tracing::error!(run = %self.run.id(), %error, "the run waits for its state file");
+                    } else {
+                        tracing::warn!(run = %self.run.id(), %error, "a decision is not durable yet");
+                    }
                     self.inner.services.clock.sleep_until(self.inner.now().after(delay)).await;
                     delay = (delay * 2).min(Duration::from_secs(2));
                 }

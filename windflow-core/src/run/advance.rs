@@ -78,7 +78,13 @@ impl Run {
         let mut advance = Advance { run: self, now, events: Vec::new() };
         match input {
             Input::Woke => {}
-            Input::Claimed { epoch } => advance.claimed(epoch)?,
+            Input::Claimed { epoch } => {
+                // What was asked while nobody drove the run comes before anything that follows by itself: a run that
+                // was cancelled or paused meanwhile starts nothing. The news after the claim, `Woke` if there is no
+                // other, lets it go on.
+                advance.claimed(epoch)?;
+                return Ok(advance.events);
+            }
             Input::Released => {
                 // Nothing is started any more: whoever takes the run next goes on from here.
                 if advance.run.count(StepState::Running) + advance.run.count(StepState::Undoing) > 0 {

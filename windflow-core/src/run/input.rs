@@ -10,7 +10,7 @@ use crate::outcome::{Guarantee, Outcome, Seen, StepError, Undone};
 /// News. What is out of date is harmless: it changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// This holder took the run.
+    /// This holder took the run. Nothing follows by itself before the next news.
     Claimed {
         /// Its epoch.
         epoch: Epoch,

@@ -140,7 +140,11 @@ proptest! {
             table.now += u64::from(draw.1) * 100;
             let news = news(&table.run, draw);
             // Every feed replays the journal and compares.
+            let claimed = matches!(news, Input::Claimed { .. });
             table.feed(news);
+            if claimed {
+                table.feed(Input::Woke);
+            }
             let run = &table.run;
             let mut owed: Vec<Command> = run.commands().collect();
             if run.state().is_final() {

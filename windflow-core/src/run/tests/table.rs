@@ -110,7 +110,9 @@ impl Table {
     }
 
     pub(super) fn claims(&mut self) -> Vec<String> {
-        self.feed(Input::Claimed { epoch: Epoch(self.run.epoch().0 + 1) })
+        let mut told = self.feed(Input::Claimed { epoch: Epoch(self.run.epoch().0 + 1) });
+        told.extend(self.feed(Input::Woke));
+        told
     }
 
     pub(super) fn asks(&mut self, request: Request) -> Vec<String> {
