@@ -113,6 +113,7 @@ pub fn batch(lease: &Lease, before: &Summary, at: u64, events: Vec<Event>) -> Ba
         events: events.into(),
         summary: Summary { seq, updated_at: Timestamp(at), ..before.clone() },
         consumed: Vec::new(),
+        release: false,
     }
 }
 

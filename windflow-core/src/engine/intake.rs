@@ -57,7 +57,11 @@ impl Inner {
         let driver = Driver::new(Arc::clone(self), lease, run, mailbox);
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            driver.drive(claimed).await;
+            if driver.drive(claimed).await
+                && let Some(over) = inner.own.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id)
+            {
+                *over = true;
+            }
             inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             inner.hub.rest(&id);
             // What came in while it was being given back must not wait for the next hint.
@@ -173,19 +177,23 @@ impl Inner {
         aside.contains_key(run)
     }
 
-    fn own_idle(&self) -> Vec<RunId> {
+    fn own_idle(&self) -> Vec<(RunId, bool)> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.into_iter().filter(|run| !self.is_active(run)).collect()
+        own.into_iter().filter(|(run, _)| !self.is_active(run)).collect()
     }
 
     async fn own_due(&self, now: Timestamp) -> Result<Vec<RunId>, StoreError> {
         let mut due = Vec::new();
-        for run in self.own_idle() {
-            let Some(summary) = self.store.summary(&run).await? else { continue };
-            let asked = !self.store.inbox(&run).await?.is_empty();
-            if asked || summary.wake_at.is_some_and(|at| at <= now) {
+        for (run, over) in self.own_idle() {
+            if !self.store.inbox(&run).await?.is_empty() {
                 due.push(run);
-            } else if summary.state.is_final() {
+                continue;
+            }
+            // Of a run that is over nothing else is wanted.
+            let summary = if over { None } else { self.store.summary(&run).await? };
+            if summary.as_ref().and_then(|summary| summary.wake_at).is_some_and(|at| at <= now) {
+                due.push(run);
+            } else if over || summary.is_some_and(|summary| summary.state.is_final()) {
                 self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
             }
         }
@@ -194,7 +202,7 @@ impl Inner {
 
     async fn own_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         let mut wake = None;
-        for run in self.own_idle() {
+        for (run, _) in self.own_idle().into_iter().filter(|(_, over)| !over) {
             let at = self.store.summary(&run).await?.and_then(|summary| summary.wake_at);
             wake = [wake, at].into_iter().flatten().min();
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windflow_core::store::{Created, WorkerId};
-use windflow_core::{ContentHash, Epoch, RunId, Seq, StoreError, Summary, Timestamp};
+use windflow_core::{ContentHash, Epoch, Namespace, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::fault::corrupt;
 
@@ -57,6 +57,14 @@ impl Known {
         self.row_changed |= *new != old;
         (new.seq, new.updated_at, new.finished) = now;
         self.head_changed = true;
+    }
+
+    /// Ends the lease, and answers whom to tell. Nobody waits for a run that is over: were everybody told of each that
+    /// ends, all would look at their inboxes.
+    pub(super) fn give_back(&mut self) -> Option<Namespace> {
+        self.lease = None;
+        self.row_changed = true;
+        (!self.summary.state.is_final()).then(|| self.summary.namespace.clone())
     }
 }
 

@@ -268,6 +268,10 @@ impl<'a> Group<'a> {
         fits(shared, &batch.summary, run, batch.after, batch.events.len())?;
         let (id, epoch, last) = (known.id, known.epoch, batch.summary.seq);
         known.take(batch.summary);
+        if batch.release {
+            let news = known.give_back();
+            self.news.extend(news);
+        }
         self.changed.insert(run.clone());
         self.journal(id, last, batch.events.len(), batch.at, epoch, events);
         if !batch.consumed.is_empty() {
@@ -338,11 +342,9 @@ impl<'a> Group<'a> {
         if known.epoch != lease.epoch || known.lease.is_none() {
             return Ok(());
         }
-        known.lease = None;
-        known.row_changed = true;
-        let namespace = known.summary.namespace.clone();
+        let news = known.give_back();
         self.changed.insert(lease.run.clone());
-        self.news.insert(namespace);
+        self.news.extend(news);
         Ok(())
     }
 
