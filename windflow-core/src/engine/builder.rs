@@ -1,6 +1,6 @@
 //! What an engine is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub(super) struct Inner {
     pub(super) max_active: usize,
     pub(super) seed: Option<u64>,
     pub(super) active: Mutex<BTreeMap<RunId, Arc<Mailbox>>>,
-    /// The runs an engine of [`Drive::Own`] looks after, and whether each was over when its driver left it.
-    pub(super) own: Mutex<BTreeMap<RunId, bool>>,
+    /// The runs an engine of [`Drive::Own`] looks after.
+    pub(super) own: Mutex<BTreeSet<RunId>>,
     /// Runs that could not be loaded, and when to try again.
     pub(super) set_aside: Mutex<BTreeMap<RunId, Timestamp>>,
     pub(super) hub: Hub,

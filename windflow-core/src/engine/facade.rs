@@ -193,7 +193,7 @@ impl Engine {
         let events = Arc::clone(&new.events);
         match inner.store.create(new).await? {
             Created::New(lease) => {
-                inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), false);
+                inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
                 inner.emit_first(&run, now, &events);
                 inner.spawn(lease, run, false);
                 Ok(self.handle(id))
@@ -229,7 +229,7 @@ impl Engine {
 
     fn look_after(&self, run: &RunId) {
         let inner = self.inner();
-        inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), false);
+        inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone());
         inner.look.notify_one();
     }
 

@@ -33,8 +33,9 @@ impl Inner {
 
     /// Tells the driver of a run that its inbox has something, if it is driven here.
     pub(super) fn poke(&self, run: &RunId) {
-        let mailbox = self.active.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
-        match mailbox {
+        // Under the lock: what is pushed while the run is active is seen by whoever ends it.
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        match active.get(run) {
             Some(mailbox) => mailbox.push(Message::Inbox),
             None => self.look.notify_one(),
         }
@@ -54,18 +55,20 @@ impl Inner {
         let (mailbox, id) = (Arc::new(Mailbox::default()), run.id().clone());
         self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&mailbox));
         self.hub.tell(&id, Known::Active);
-        let driver = Driver::new(Arc::clone(self), lease, run, mailbox);
+        let driver = Driver::new(Arc::clone(self), lease, run, Arc::clone(&mailbox));
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            if driver.drive(claimed).await
-                && let Some(over) = inner.own.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id)
-            {
-                *over = true;
-            }
+            let over = driver.drive(claimed).await;
             inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             inner.hub.rest(&id);
-            // What came in while it was being given back must not wait for the next hint.
-            inner.look.notify_one();
+            let asked = mailbox.take().iter().any(|message| matches!(message, Message::Inbox));
+            if over && !asked && inner.drive == Drive::Own {
+                // Nothing more will come of it, and to ask the store would cost as much as one of its steps.
+                inner.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            } else {
+                // What came in while it was being given back must not wait for the next hint.
+                inner.look.notify_one();
+            }
         });
     }
 
@@ -177,23 +180,19 @@ impl Inner {
         aside.contains_key(run)
     }
 
-    fn own_idle(&self) -> Vec<(RunId, bool)> {
+    fn own_idle(&self) -> Vec<RunId> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.into_iter().filter(|(run, _)| !self.is_active(run)).collect()
+        own.into_iter().filter(|run| !self.is_active(run)).collect()
     }
 
     async fn own_due(&self, now: Timestamp) -> Result<Vec<RunId>, StoreError> {
         let mut due = Vec::new();
-        for (run, over) in self.own_idle() {
-            if !self.store.inbox(&run).await?.is_empty() {
+        for run in self.own_idle() {
+            let Some(summary) = self.store.summary(&run).await? else { continue };
+            let asked = !self.store.inbox(&run).await?.is_empty();
+            if asked || summary.wake_at.is_some_and(|at| at <= now) {
                 due.push(run);
-                continue;
-            }
-            // Of a run that is over nothing else is wanted.
-            let summary = if over { None } else { self.store.summary(&run).await? };
-            if summary.as_ref().and_then(|summary| summary.wake_at).is_some_and(|at| at <= now) {
-                due.push(run);
-            } else if over || summary.is_some_and(|summary| summary.state.is_final()) {
+            } else if summary.state.is_final() {
                 self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
             }
         }
@@ -202,7 +201,7 @@ impl Inner {
 
     async fn own_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         let mut wake = None;
-        for (run, _) in self.own_idle().into_iter().filter(|(_, over)| !over) {
+        for run in self.own_idle() {
             let at = self.store.summary(&run).await?.and_then(|summary| summary.wake_at);
             wake = [wake, at].into_iter().flatten().min();
         }
