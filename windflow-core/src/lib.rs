@@ -20,7 +20,9 @@ pub mod time;
 pub mod workflow;
 
 pub use action::{Action, FunctionAction, Registry, Services, StepContext, action_fn};
-pub use engine::{Drive, Engine, EngineBuilder, Report, RunHandle, StartError, StartOptions, SubmitError, WaitError};
+pub use engine::{
+    Drive, Engine, EngineBuilder, Report, RunHandle, StartError, StartOptions, SubmitError, Subscription, WaitError,
+};
 pub use evaluator::{EvaluateError, Evaluator, PathEvaluator, Scope};
 pub use hash::ContentHash;
 pub use id::{

@@ -2,7 +2,6 @@
 
 /// A bug to plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "planted-bugs"), expect(dead_code, reason = "planted only to test the simulator"))]
 pub enum Bug {
     /// An effect begins before its start is durable.
     SkipDurableStart,

@@ -1,1 +1,20 @@
-//! WindFlow server.
+//! The `windflow` command, as a library: `main.rs` only calls [`run`].
+//!
+//! The only crate that looks at the process environment, prints, and installs signal handlers; everything below it is
+//! handed what it may see.
+
+pub mod cli;
+pub mod config;
+mod drive;
+pub mod exit;
+pub mod failure;
+mod graph;
+mod interrupt;
+mod process;
+mod render;
+mod wire;
+
+pub use cli::run;
+pub use exit::Exit;
+pub use failure::Failure;
+pub use process::Process;

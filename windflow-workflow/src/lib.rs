@@ -1,5 +1,5 @@
-//! Workflows and stacks as people write them, and what runs need: YAML documents, expressions, actions, secrets, and a
-//! store in one SQLite file.
+//! Workflows and stacks as people write them: YAML documents, expressions, and what they need to run: the built-in
+//! actions, secrets, and journals on disk.
 
 pub mod actions;
 #[cfg(feature = "documents")]

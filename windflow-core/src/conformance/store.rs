@@ -564,18 +564,25 @@ pub async fn news_wakes_who_waits(store: Arc<dyn Store>) -> Verdict {
     let mut tally = Tally::default();
     let Made { lease, namespace, .. } = make(&*store).await?;
     // A store may ring too often, never too rarely: whatever rang before has been heard when this is quiet.
-    while tokio::time::timeout(Duration::from_millis(50), store.news(&namespace)).await.is_ok() {}
-    let waits = {
+    let mut seen = 0;
+    while let Ok(news) = tokio::time::timeout(Duration::from_millis(50), store.news(&namespace, seen)).await {
+        tally.that(news > seen, "the number grows")?;
+        seen = news;
+    }
+    let wait = || {
         let (store, namespace) = (Arc::clone(&store), namespace.clone());
-        tokio::spawn(async move { store.news(&namespace).await })
+        tokio::spawn(async move { store.news(&namespace, seen).await })
     };
+    let waits = [wait(), wait()];
     tokio::task::yield_now().await;
     store.submit(signal(&lease.run, None, 1)).await?;
-    let woken = tokio::time::timeout(Duration::from_secs(10), waits).await;
-    tally.that(matches!(woken, Ok(Ok(()))), "a submission wakes who waits")?;
-    store.submit(signal(&lease.run, None, 2)).await?;
-    let woken = tokio::time::timeout(Duration::from_secs(10), store.news(&namespace)).await;
-    tally.that(woken.is_ok(), "and who waits a moment later")?;
+    for waits in waits {
+        let woken = tokio::time::timeout(Duration::from_secs(10), waits).await;
+        tally.that(matches!(woken, Ok(Ok(_))), "a submission wakes everybody who waits")?;
+    }
+    let late = tokio::time::timeout(Duration::from_secs(10), store.news(&namespace, seen)).await;
+    tally.that(late.is_ok(), "and who asks a moment later")?;
+    tally.same(&store.asked(&namespace, 10).await?, &vec![lease.run.clone()], "and says who was asked")?;
     Ok(tally.0)
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Inner {
     pub(super) max_active: usize,
     pub(super) seed: Option<u64>,
     pub(super) active: Mutex<BTreeMap<RunId, Arc<Mailbox>>>,
+    /// Held while a run is claimed and handed to its driver.
+    pub(super) taking: tokio::sync::Mutex<()>,
     /// The runs an engine of [`Drive::Own`] looks after.
     pub(super) own: Mutex<BTreeSet<RunId>>,
     /// Runs that could not be loaded, and when to try again.
@@ -210,6 +212,7 @@ impl EngineBuilder {
             max_active: self.max_active,
             seed: self.seed,
             active: Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
             own: Mutex::default(),
             set_aside: Mutex::default(),
             hub: Hub::default(),

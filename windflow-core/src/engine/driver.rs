@@ -422,6 +422,8 @@ impl Driver {
         let state = self.run.state();
         if state.is_final() || matches!(state, RunState::Stuck | RunState::Paused) {
             self.inner.hub.tell(self.run.id(), Known::Ended(Arc::new(Report::of(&self.run))));
+        } else {
+            self.inner.hub.tell(self.run.id(), Known::Active);
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 
 /// How many due runs are looked at in one go.
 const PAGE: u32 = 200;
+/// How many runs that were asked something are looked at in one go.
+const ASKED: u32 = 10_000;
 /// How long a run that cannot be loaded is left alone.
 const ASIDE: Duration = Duration::from_secs(60);
 /// The longest time between two looks, whatever the hints say: hints may be lost.
@@ -74,6 +76,12 @@ impl Inner {
 
     /// Claims a run and drives it. `Ok(false)` when somebody else holds it.
     pub(super) async fn take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
+        // The intake and a caller of `drive` may want the same run at the same moment: a second claim would fence the
+        // first driver out in the middle of its first step.
+        let _one = self.taking.lock().await;
+        if self.is_active(id) {
+            return Ok(true);
+        }
         let claim = self.store.claim(id, &self.worker, self.now(), self.lease_until()).await?;
         let Claim::Taken(lease) = claim else { return Ok(false) };
         match load(&*self.store, id).await {
@@ -91,6 +99,7 @@ impl Inner {
     /// Looks for runs to drive until the engine closes.
     pub(super) async fn intake(self: Arc<Self>) {
         let mut renew_at = self.now().after(self.lease / 3);
+        let mut seen = 0;
         loop {
             let now = self.now();
             if now >= renew_at {
@@ -111,7 +120,10 @@ impl Inner {
                 () = self.kill.cancelled() => return,
                 () = self.closing.cancelled() => return,
                 () = self.look.notified() => {}
-                () = self.store.news(&self.namespace) => self.poke_all(),
+                news = self.store.news(&self.namespace, seen) => {
+                    seen = news;
+                    self.poke_asked().await;
+                }
                 () = self.services.clock.sleep_until(next) => {}
             }
         }
@@ -126,9 +138,15 @@ impl Inner {
         }
     }
 
-    fn poke_all(&self) {
-        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active.values().for_each(|mailbox| mailbox.push(Message::Inbox));
+    /// Tells the drivers of runs that were asked something by another process.
+    async fn poke_asked(&self) {
+        match self.store.asked(&self.namespace, ASKED).await {
+            Ok(runs) => {
+                let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+                runs.iter().filter_map(|run| active.get(run)).for_each(|mailbox| mailbox.push(Message::Inbox));
+            }
+            Err(error) => tracing::warn!(%error, "the inboxes cannot be looked through"),
+        }
     }
 
     /// Takes what is due and answers when to look again.

@@ -3,13 +3,16 @@
 use super::error::WaitError;
 use crate::id::{RunId, Seq};
 use crate::run::{Event, Run};
-use crate::store::Store;
+use crate::store::{Fault, Store};
 use crate::workflow::Workflow;
 
 /// Reads a run's journal and its pinned workflow, and folds them.
 pub(super) async fn load(store: &dyn Store, id: &RunId) -> Result<Run, WaitError> {
     let unreadable = |why: String| WaitError::Unreadable { run: id.clone(), why };
-    let journal = store.journal(id, Seq(0)).await?;
+    let journal = match store.journal(id, Seq(0)).await {
+        Err(error) if error.fault == Fault::NotFound => return Err(WaitError::NotFound { run: id.clone() }),
+        journal => journal?,
+    };
     let hash = match journal.first().map(|first| &first.event) {
         Some(Event::Created(created)) => created.workflow,
         Some(other) => return Err(unreadable(format!("its journal begins with {}", other.kind()))),

@@ -12,9 +12,11 @@ mod load;
 mod mailbox;
 mod perform;
 mod reporter;
+mod subscribe;
 mod task;
 
 pub use builder::{Drive, EngineBuilder};
 pub use error::{StartError, SubmitError, WaitError};
 pub use facade::{Engine, StartOptions, Submitted};
 pub use handle::{Report, RunHandle};
+pub use subscribe::Subscription;

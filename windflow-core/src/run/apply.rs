@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::event::{After, Cause, Created, Event, Recorded, Resolution};
+use super::grammar::may_follow;
 use super::state::CorruptJournal;
 use super::step::{Step, StepState};
 use super::value::{Phase, Run, Touched};
@@ -14,7 +15,7 @@ use crate::id::{Epoch, NodeIndex, Seq};
 use crate::outcome::{Resumed, Seen, StepError, Until};
 use crate::planted::{Bug, is_planted};
 use crate::time::Timestamp;
-use crate::workflow::{Compensate, Join, Workflow, has_expression};
+use crate::workflow::{Join, Workflow};
 
 impl Run {
     /// The run that a first event makes.
@@ -371,22 +372,6 @@ impl Run {
         self.touch_all();
     }
 
-    fn fold_compensation_began(&mut self) {
-        self.phase = Phase::Compensating;
-        let count = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
-        self.undo_left = count;
-        self.undo_pending = self
-            .plan
-            .indices()
-            .map(|node| u32::try_from(self.plan.dependents(node).len()).unwrap_or(u32::MAX))
-            .collect();
-        let every = is_planted(Bug::ForwardOrderCompensation);
-        let free: Vec<NodeIndex> =
-            self.plan.indices().filter(|node| every || self.undo_pending[node.index()] == 0).collect();
-        free.into_iter().for_each(|node| self.begin_undo(node));
-        self.touch_all();
-    }
-
     fn fold_resolved(&mut self, node: NodeIndex, resolution: &Resolution, reason: &str) {
         self.stuck = false;
         match resolution {
@@ -435,7 +420,7 @@ impl Run {
     // ------------------------------------------------------------------ what the folds share
 
     /// Moves a step to a state; every change of state passes here.
-    fn set(&mut self, node: NodeIndex, state: StepState) {
+    pub(super) fn set(&mut self, node: NodeIndex, state: StepState) {
         let step = &mut self.steps[node.index()];
         self.counts[step.state as usize] -= 1;
         self.counts[state as usize] += 1;
@@ -443,7 +428,7 @@ impl Run {
         self.touched.0.push(node);
     }
 
-    fn touch_all(&mut self) {
+    pub(super) fn touch_all(&mut self) {
         self.touched.0.clear();
         let active = |step: &Step| {
             !matches!(step.state, StepState::Blocked | StepState::Succeeded | StepState::Skipped | StepState::Undone)
@@ -546,96 +531,5 @@ impl Run {
         if let Some(due) = self.steps[node.index()].extra.as_mut().and_then(|extra| extra.due.take()) {
             self.timers.remove(&(due, node));
         }
-    }
-
-    /// Undoes a step all of whose dependents are undone, or passes it by when there is nothing to undo.
-    fn begin_undo(&mut self, node: NodeIndex) {
-        // A stack of its own: a long chain of nodes that never started must not use up the program's.
-        let mut open = vec![node];
-        while let Some(node) = open.pop() {
-            if self.needs_undo(node) {
-                let templated = match self.plan.node(node).compensate.as_deref() {
-                    Some(Compensate::Action { with, .. }) => has_expression(with),
-                    _ => false,
-                };
-                if templated {
-                    self.set(node, StepState::UndoPreparing);
-                } else {
-                    self.set(node, StepState::UndoReady);
-                    self.ready.push_back(node);
-                }
-            } else {
-                self.pass_undo(node, &mut open);
-            }
-        }
-    }
-
-    fn needs_undo(&self, node: NodeIndex) -> bool {
-        let declared = matches!(self.plan.node(node).compensate.as_deref(), Some(Compensate::Nothing));
-        let forgotten = is_planted(Bug::ForgetStartedAndFailed) && self.steps[node.index()].output.is_none();
-        self.steps[node.index()].has_started() && !declared && !forgotten
-    }
-
-    fn pass_undo(&mut self, node: NodeIndex, open: &mut Vec<NodeIndex>) {
-        self.undo_left -= 1;
-        if is_planted(Bug::ForwardOrderCompensation) {
-            return;
-        }
-        let plan = Arc::clone(&self.plan);
-        for need in plan.needs(node) {
-            self.undo_pending[need.index()] -= 1;
-            if self.undo_pending[need.index()] == 0 {
-                open.push(*need);
-            }
-        }
-    }
-
-    fn undo_finished(&mut self, node: NodeIndex) {
-        self.set(node, StepState::Undone);
-        let mut open = Vec::new();
-        self.pass_undo(node, &mut open);
-        open.into_iter().for_each(|node| self.begin_undo(node));
-    }
-
-    fn undo_again(&mut self, node: NodeIndex) {
-        let extra = self.steps[node.index()].extra();
-        (extra.undo_failures, extra.crashes) = (0, 0);
-        self.set(node, StepState::UndoReady);
-        self.ready.push_back(node);
-    }
-}
-
-/// Which event may follow which state of its step: the table of the journal's grammar.
-fn may_follow(phase: Phase, state: StepState, event: &Event) -> bool {
-    use StepState as S;
-    let forward = phase == Phase::Forward;
-    match event {
-        Event::Skipped { .. } => forward && matches!(state, S::Blocked | S::Deciding),
-        Event::Started { .. } => forward && matches!(state, S::Ready | S::Backoff),
-        Event::Checkpointed { .. } => matches!(state, S::Running | S::Undoing),
-        Event::Parked { .. } => forward && state == S::Running,
-        Event::Unparked { .. } => forward && state == S::Parked,
-        Event::Succeeded { .. } => matches!(phase, Phase::Forward | Phase::Stopping) && state == S::Running,
-        Event::Failed { .. } => forward && matches!(state, S::Running | S::Parked | S::Backoff),
-        Event::Interrupted { .. } => matches!(phase, Phase::Forward | Phase::Stopping) && state == S::Running,
-        Event::Observed { seen, then, .. } => {
-            forward && state == S::Unknown && matches!(seen, Seen::Happened(_)) == (*then == After::Complete)
-        }
-        Event::UndoStarted { .. } => phase == Phase::Compensating && matches!(state, S::UndoReady | S::UndoBackoff),
-        Event::Undone { .. } | Event::UndoFailed { .. } => {
-            matches!(phase, Phase::Compensating | Phase::Stopping) && state == S::Undoing
-        }
-        Event::Resolved { resolution, .. } => match resolution {
-            Resolution::Happened { .. } | Resolution::Fail => forward && state == S::Unresolved,
-            Resolution::DidNot => matches!(state, S::Unresolved | S::UndoFailed),
-            Resolution::Undone => state == S::UndoFailed,
-        },
-        Event::Evaluated { subject, .. } | Event::EvaluationFailed { subject, .. } => match subject {
-            Subject::If(_) => forward && state == S::Deciding,
-            Subject::With(_) => forward && state == S::Preparing,
-            Subject::CompensateWith(_) => phase == Phase::Compensating && state == S::UndoPreparing,
-            Subject::Outputs => true,
-        },
-        _ => true,
     }
 }

@@ -17,6 +17,7 @@ mod advance;
 mod apply;
 mod command;
 mod event;
+mod grammar;
 mod input;
 mod request;
 mod settle;
@@ -25,6 +26,7 @@ mod step;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod value;
 
 pub use advance::Start;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::faults::Faults;
-use super::ledger::Outside;
+use super::ledger::{Ledger, Outside};
 use crate::action::{Action, StepContext};
 use crate::id::Seq;
 use crate::outcome::{Guarantee, Outcome, Reversal, Seen, StepError, Undone, Until};
@@ -57,6 +57,11 @@ impl SimAction {
 
     fn apply(&self, cx: &StepContext) -> Value {
         let mut ledger = self.outside.lock();
+        if !fence(&mut ledger, cx) {
+            // A worker that froze in the middle of a step and goes on after its run was taken over. Against a target
+            // that compares no epochs nothing helps: it may undo what the new worker did (see `Guarantee::Fenced`).
+            return json!({ "by": cx.node().as_str() });
+        }
         let place = (cx.run_id().clone(), cx.node().clone());
         let output = json!({ "by": cx.node().as_str() });
         ledger.keys.entry(place.clone()).or_default().insert(cx.idempotency_key());
@@ -68,6 +73,15 @@ impl SimAction {
         ledger.counters.duplicates += u64::from(again);
         output
     }
+}
+
+/// Whether the world still listens to this worker: to the newest it has heard of, for each run.
+fn fence(ledger: &mut Ledger, cx: &StepContext) -> bool {
+    let newest = ledger.epochs.entry(cx.run_id().clone()).or_default();
+    *newest = cx.epoch().max(*newest);
+    let listens = cx.epoch() == *newest;
+    ledger.counters.stale += u64::from(!listens);
+    listens
 }
 
 #[async_trait]
@@ -172,6 +186,9 @@ impl Action for SimAction {
         let late = rng.bool();
         let mut ledger = self.outside.lock();
         let place = (cx.run_id().clone(), cx.node().clone());
+        if !fence(&mut ledger, cx) {
+            return Err(StepError::terminal("sim", "a newer worker has been here"));
+        }
         if !fails || late {
             ledger.counters.undos += 1;
             if let Some(effect) = ledger.effects.get_mut(&place) {

@@ -93,6 +93,8 @@ counters! {
     frozen,
     /// Appends that were refused because somebody else had taken the run.
     fenced,
+    /// Effects of a replaced worker that the world refused, as a fenced target does.
+    stale,
     /// Runs taken from a worker that had died or frozen.
     takeovers,
     /// Cancels asked for.

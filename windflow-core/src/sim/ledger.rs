@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::faults::Counters;
-use crate::id::{NodeName, RunId};
+use crate::id::{Epoch, NodeName, RunId};
 
 /// What an action has done under one key.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     pub(super) effects: BTreeMap<(RunId, NodeName), Effect>,
     /// Under which keys each step was performed.
     pub(super) keys: BTreeMap<(RunId, NodeName), BTreeSet<String>>,
+    /// The newest epoch under which anything was done for each run.
+    pub(super) epochs: BTreeMap<RunId, Epoch>,
     /// How often each step was performed.
     pub(super) performed: BTreeMap<(RunId, NodeName), u32>,
     pub(super) counters: Counters,

@@ -192,8 +192,13 @@ impl Store for FaultyStore {
         self.inner.inbox(run).await
     }
 
-    async fn news(&self, namespace: &Namespace) {
-        self.inner.news(namespace).await;
+    async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.thaw().await;
+        self.inner.asked(namespace, limit).await
+    }
+
+    async fn news(&self, namespace: &Namespace, seen: u64) -> u64 {
+        self.inner.news(namespace, seen).await
     }
 
     async fn blob(&self, hash: ContentHash) -> Result<Option<Arc<[u8]>>, StoreError> {

@@ -267,9 +267,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// What waits in a run's inbox, oldest first.
     async fn inbox(&self, run: &RunId) -> Result<Vec<InboxEntry>, StoreError>;
 
-    /// Returns when a run of the namespace may have got something into its inbox, or may have become due, since the
-    /// last call. Never busy: it is told, or looks a few times a second at something cheap.
-    async fn news(&self, namespace: &Namespace);
+    /// Runs with something in their inbox, whoever holds them, at most `limit`.
+    async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError>;
+
+    /// Returns when a run of the namespace may have got something into its inbox, or may have become due, since it
+    /// answered `seen` (0 at first), with a number to ask with next time. Never busy: it is told, or looks a few times
+    /// a second at something cheap.
+    async fn news(&self, namespace: &Namespace, seen: u64) -> u64;
 
     /// Pinned bytes.
     async fn blob(&self, hash: ContentHash) -> Result<Option<Arc<[u8]>>, StoreError>;

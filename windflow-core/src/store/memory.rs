@@ -358,8 +358,13 @@ impl Store for MemoryStore {
         Ok(self.world().row(run)?.inbox.clone())
     }
 
-    async fn news(&self, namespace: &Namespace) {
-        self.0.bell.heard(namespace).await;
+    async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        let world = self.world();
+        Ok(world.asked.get(namespace).into_iter().flatten().take(limit as usize).cloned().collect())
+    }
+
+    async fn news(&self, namespace: &Namespace, seen: u64) -> u64 {
+        self.0.bell.heard(namespace, seen).await
     }
 
     async fn blob(&self, hash: ContentHash) -> Result<Option<Arc<[u8]>>, StoreError> {

@@ -7,12 +7,18 @@ use tokio::sync::Notify;
 
 use crate::id::Namespace;
 
-/// What a store inside one process builds `news` on: rung after a change, heard by whoever waits, and remembered until
-/// the next wait when nobody does.
-#[derive(Debug, Default)]
+/// What a store inside one process builds `news` on: rung after a change, and heard by everybody who has not heard of it.
+#[derive(Debug)]
 pub struct Bell {
-    rung: Mutex<BTreeMap<Namespace, bool>>,
+    /// How often it was rung for each namespace.
+    rung: Mutex<BTreeMap<Namespace, u64>>,
     notify: Notify,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { rung: Mutex::default(), notify: Notify::new() }
+    }
 }
 
 impl Bell {
@@ -24,26 +30,32 @@ impl Bell {
 
     /// Tells who waits for this namespace, or who waits for it next.
     pub fn ring(&self, namespace: &Namespace) {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.clone(), true);
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        match rung.get_mut(namespace) {
+            Some(count) => *count += 1,
+            None => drop(rung.insert(namespace.clone(), 1)),
+        }
+        drop(rung);
         self.notify.notify_waiters();
     }
 
     /// Tells who waits, whatever for: something has changed, nobody knows where.
     pub fn ring_all(&self) {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|rung| *rung = true);
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner).values_mut().for_each(|count| *count += 1);
         self.notify.notify_waiters();
     }
 
-    /// Returns when the bell has been rung for this namespace since it was last heard.
-    pub async fn heard(&self, namespace: &Namespace) {
+    /// Returns when the bell has been rung for this namespace more often than `seen`, with how often.
+    pub async fn heard(&self, namespace: &Namespace, seen: u64) -> u64 {
         loop {
             // Registered before the look, so that a ring in between is not missed.
             let mut notified = std::pin::pin!(self.notify.notified());
             notified.as_mut().enable();
             {
-                let mut all = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-                if std::mem::take(all.entry(namespace.clone()).or_default()) {
-                    return;
+                let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = *rung.entry(namespace.clone()).or_default();
+                if count > seen {
+                    return count;
                 }
             }
             notified.await;

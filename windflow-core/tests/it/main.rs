@@ -1,5 +1,9 @@
 //! Tests through the public interface.
 
+#![cfg(test)]
+
+mod engine;
+
 #[cfg(feature = "sim")]
 mod simulation;
 #[cfg(feature = "conformance")]

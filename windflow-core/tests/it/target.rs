@@ -1,7 +1,5 @@
 //! The target suite over the target in memory, and the trouble that can be scripted there.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -231,6 +231,9 @@ impl Action for ShellAction {
         command.args(arguments).env_clear().process_group(0).kill_on_drop(true);
         command.stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What lets a program do its work once only, or find what an earlier attempt has done.
+        command.env("WINDFLOW_RUN", cx.run_id().as_str()).env("WINDFLOW_NODE", cx.node().as_str());
+        command.env("WINDFLOW_ATTEMPT", cx.attempt().to_string()).env("WINDFLOW_IDEMPOTENCY_KEY", cx.idempotency_key());
         for (name, value) in &input.env {
             command.env(name, reveal(cx, value).await?.0);
         }

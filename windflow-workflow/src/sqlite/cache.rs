@@ -60,12 +60,12 @@ impl Known {
         self.head_changed = true;
     }
 
-    /// Ends the lease, and answers whom to tell. Nobody waits for a run that is over: were everybody told of each that
-    /// ends, all would look at their inboxes.
+    /// Ends the lease, and answers whom to tell. Only a run that wants to be driven is news: every run that ends is given
+    /// back, too.
     pub(super) fn give_back(&mut self) -> Option<Namespace> {
         self.lease = None;
         self.row_changed = true;
-        (!self.summary.state.is_final()).then(|| self.summary.namespace.clone())
+        self.summary.wake_at.map(|_| self.summary.namespace.clone())
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Group<'a> {
     changed: BTreeSet<RunId>,
     wrote: bool,
     answers: Vec<Answer>,
+    /// Whether another process has written since the last group.
+    foreign: bool,
     /// Namespaces to be told once it is committed.
     pub news: BTreeSet<Namespace>,
 }
@@ -51,6 +53,7 @@ impl<'a> Group<'a> {
             changed: BTreeSet::new(),
             wrote: false,
             answers: Vec::new(),
+            foreign: false,
             news: BTreeSet::new(),
         }
     }
@@ -76,7 +79,8 @@ impl<'a> Group<'a> {
         if let Some(failure) = &failure {
             left.for_each(|request| request.fail(failure.clone()));
         }
-        Done { news: if failure.is_none() { self.news } else { BTreeSet::new() }, failure }
+        let news = if failure.is_none() { self.news } else { BTreeSet::new() };
+        Done { news, failure, foreign: self.foreign }
     }
 
     /// Takes the write lock, and reads what the requests need and the cache does not have.
@@ -86,6 +90,7 @@ impl<'a> Group<'a> {
         if self.cache.version != Some(version) {
             if self.cache.version.is_some() {
                 self.shared.bell.ring_all();
+                self.foreign = true;
             }
             self.cache.forget();
             self.cache.version = Some(version);
@@ -417,6 +422,8 @@ pub(super) struct Done {
     pub news: BTreeSet<Namespace>,
     /// Why nothing, or nobody knows what, was written.
     pub failure: Option<StoreError>,
+    /// Whether another process writes, too.
+    pub foreign: bool,
 }
 
 /// Why a request came to nothing.

@@ -143,6 +143,20 @@ pub(super) async fn next_wake(store: &SqliteStore, namespace: &Namespace) -> Res
     Ok(row.get::<Option<i64>, _>(0).map(|at| Timestamp(unsigned(at))))
 }
 
+pub(super) async fn asked(store: &SqliteStore, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT r.run FROM inbox AS i JOIN runs AS r ON r.id = i.id \
+         WHERE i.request IS NOT NULL AND r.namespace = ? LIMIT ?",
+    )
+    .bind(namespace.to_string())
+    .bind(i64::from(limit))
+    .fetch_all(store.pool())
+    .await
+    .map_err(failed(store))?;
+    let run = |row: &SqliteRow| RunId::new(row.get::<String, _>(0)).map_err(|error| corrupt(store.path(), error));
+    rows.iter().map(run).collect()
+}
+
 pub(super) async fn inbox(store: &SqliteStore, run: &RunId) -> Result<Vec<InboxEntry>, StoreError> {
     let id = number(store, run).await?;
     let rows = sqlx::query(

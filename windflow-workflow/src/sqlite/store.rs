@@ -166,11 +166,15 @@ impl Store for SqliteStore {
         read::inbox(self, run).await
     }
 
-    async fn news(&self, namespace: &Namespace) {
+    async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        read::asked(self, namespace, limit).await
+    }
+
+    async fn news(&self, namespace: &Namespace, seen: u64) -> u64 {
         loop {
             tokio::select! {
                 biased;
-                () = self.shared.bell.heard(namespace) => return,
+                count = self.shared.bell.heard(namespace, seen) => return count,
                 // When the queue is full, the writer looks anyway.
                 () = tokio::time::sleep(LOOK) => drop(self.requests.try_send(Request::Look)),
             }

@@ -4,6 +4,7 @@
 //! as a fast disk does.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
@@ -18,6 +19,9 @@ use super::store::Shared;
 
 /// At most so many calls share a commit.
 const MOST: usize = 4_096;
+
+/// How long the lock is left to others that write to the same file.
+const TURN: Duration = Duration::from_millis(5);
 
 /// A log of this size is worth a warning; it should have been taken into the file long before.
 const LARGE_LOG: u64 = 64 * 1024 * 1024;
@@ -44,6 +48,10 @@ pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc:
             continue;
         }
         let done = Group::new(shared, &connection, &mut cache).run(group);
+        if done.foreign {
+            // SQLite's lock has no queue: whoever waits for it looks now and then, and must find it free at times.
+            std::thread::sleep(TURN);
+        }
         done.news.iter().for_each(|namespace| shared.bell.ring(namespace));
         if done.failure.is_some_and(|failure| failure.fault == Fault::Unknown) {
             // A commit that failed on the disk is never tried again in place: what the page cache says then need not

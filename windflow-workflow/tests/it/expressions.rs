@@ -175,7 +175,6 @@ fn nothing_hostile_gets_out_or_gets_large() {
     }
 }
 
-#[expect(clippy::panic, clippy::print_stdout, reason = "the body of a test")]
 fn hold_within(sandbox: &Sandbox, most: u64) {
     let mut worst = 0;
     for script in HOSTILE {

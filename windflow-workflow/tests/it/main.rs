@@ -7,9 +7,9 @@ mod actions;
 mod documents;
 #[cfg(feature = "expressions")]
 mod expressions;
-#[cfg(feature = "sqlite")]
-mod sqlite;
 #[cfg(feature = "documents")]
 mod guard;
 #[cfg(feature = "documents")]
 mod hostile;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -25,7 +25,8 @@ pub(super) fn lower(root: &Node, problems: &mut Problems) -> Option<(WorkflowSpe
     if let Some(at) = fields.get("description") {
         at.text(problems);
     }
-    spec.inputs = fields.get("inputs").map(|at| inputs(at, problems));
+    // A file that names no inputs takes none: a mistyped `--input` is then told, and not ignored.
+    spec.inputs = Some(fields.get("inputs").map(|at| inputs(at, problems)).unwrap_or_default());
     if let Some(on_failure) = fields.get("on_failure").and_then(|at| at.choice(problems, &ON_FAILURE)) {
         spec.on_failure = on_failure;
     }

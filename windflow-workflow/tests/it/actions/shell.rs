@@ -30,7 +30,17 @@ async fn a_program_runs_in_an_environment_of_its_own() {
     let (cx, _) = step().build();
     let input = json!({"argv": ["/usr/bin/env"], "env": {"A": "1", "TOKEN": "secret://env/TOKEN"}});
     let output = done(&cx, input).await;
-    assert_eq!(output["stdout"], "A=1\nTOKEN=hunter2-hunter2\n", "nothing is inherited");
+    let mut lines: Vec<&str> = output["stdout"].as_str().unwrap().lines().collect();
+    lines.sort_unstable();
+    let own = [
+        "A=1",
+        "TOKEN=hunter2-hunter2",
+        "WINDFLOW_ATTEMPT=1",
+        "WINDFLOW_IDEMPOTENCY_KEY=run/step/0",
+        "WINDFLOW_NODE=step",
+    ];
+    assert_eq!(lines[..5], own, "nothing is inherited");
+    assert_eq!(lines[5..], ["WINDFLOW_RUN=run"]);
     assert_eq!(output["exit"], 0);
     let input = json!({"argv": ["/bin/cat"], "stdin": "x".repeat(500_000), "cwd": "/"});
     let output = done(&cx, input).await;

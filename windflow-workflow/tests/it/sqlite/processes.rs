@@ -23,7 +23,7 @@ async fn a_submission_from_another_process_wakes_the_owner() {
     let Created::New(lease) = owner.create(new_run(&run, &namespace, &worker)).await.unwrap() else { panic!() };
     let waits = {
         let (owner, namespace) = (owner.clone(), namespace.clone());
-        tokio::spawn(async move { owner.news(&namespace).await })
+        tokio::spawn(async move { owner.news(&namespace, 0).await })
     };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     let mut waits = waits;

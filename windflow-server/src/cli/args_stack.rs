@@ -1,0 +1,181 @@
+//! The command lines about stacks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use windflow_core::{ServiceName, TargetName};
+
+use super::parse::{parse_duration, parse_scale, parse_service, parse_target};
+
+/// Which target.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TargetArgs {
+    /// Which target; may be left out when there is only one
+    #[arg(long, short, value_name = "NAME", value_parser = parse_target)]
+    pub target: Option<TargetName>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow plan stack.yaml
+  windflow plan stack.yaml --out plan.json && windflow apply --plan plan.json
+
+Exits with 0 when there is nothing to change, and with 2 when there is.")]
+pub struct PlanArgs {
+    /// A stack file, or the name of a stack that is deployed
+    pub stack: String,
+    /// Write the plan to a file, for `apply --plan`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Plan to take the stack down
+    #[arg(long)]
+    pub destroy: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+/// What is agreed to.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConsentArgs {
+    /// Agree to destroying things of this sort, such as volume
+    #[arg(long, value_name = "WHAT")]
+    pub allow_destroy: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow apply stack.yaml               shows the plan and asks
+  windflow apply stack.yaml --yes         for scripts
+  windflow apply --plan plan.json --yes   exactly what was planned, or nothing")]
+pub struct ApplyArgs {
+    /// A stack file, or the name of a stack that is deployed
+    #[arg(required_unless_present = "plan")]
+    pub stack: Option<String>,
+    /// A plan written by `plan --out`
+    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
+    pub plan: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow logs stack.yaml web -f --tail 20
+  windflow logs demo --since 10m")]
+pub struct LogsArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service; all of them when absent
+    #[arg(value_parser = parse_service)]
+    pub service: Option<ServiceName>,
+    /// Go on with new lines
+    #[arg(long, short)]
+    pub follow: bool,
+    /// At most the last N lines of each service
+    #[arg(long, value_name = "N")]
+    pub tail: Option<usize>,
+    /// Only lines written within this time, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow exec demo web -- printenv PORT")]
+pub struct ExecArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service
+    #[arg(value_parser = parse_service)]
+    pub service: ServiceName,
+    /// Program and arguments, after --
+    #[arg(required = true, last = true)]
+    pub command: Vec<String>,
+    /// Send standard input to it
+    #[arg(long, short)]
+    pub interactive: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// To which revision; the one before when absent
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub consent: ConsentArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow scale demo web=3 --yes")]
+pub struct ScaleArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service, and how many instances
+    #[arg(value_name = "SERVICE=N", value_parser = parse_scale)]
+    pub to: (ServiceName, u32),
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// A stack file, or the name of a stack
+    pub stack: String,
+    /// Which service; all of them when absent
+    #[arg(value_parser = parse_service)]
+    pub service: Option<ServiceName>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}

@@ -1,0 +1,139 @@
+//! Which stack on which target a direct command is about, and what such a call is told.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use windflow_core::target::{Consents, Context, Stack, Target};
+use windflow_core::{RunId, StackName};
+use windflow_workflow::document::{Limits, load_stack};
+
+use super::args_stack::{ConsentArgs, TargetArgs};
+use crate::failure::Failure;
+use crate::interrupt::{Interrupt, Wish};
+use crate::render::text::clean;
+use crate::wire::Project;
+
+/// What a command says about a stack.
+#[derive(Debug)]
+pub enum Named {
+    /// A file, read.
+    File(Box<Stack>),
+    /// The name of a stack that is there, or was.
+    Name(StackName),
+}
+
+impl Named {
+    /// Reads the file when it is one. A text that could be either is a file if there is one of that name.
+    pub fn read(project: &Project, text: &str) -> Result<Self, Failure> {
+        let path = Path::new(text);
+        let there = project.process.working_dir.join(path).is_file();
+        let looks = text.contains(['/', '\\']) || path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        if there || looks {
+            let document = load_stack(&PathBuf::from(text), &project.environment(), &Limits::operator())?;
+            return Ok(Self::File(Box::new(document.stack().clone())));
+        }
+        StackName::new(text)
+            .map(Self::Name)
+            .map_err(|error| Failure::usage(error).hint("name a stack file, or a stack that is deployed"))
+    }
+
+    /// The stack's name.
+    pub fn name(&self) -> &StackName {
+        match self {
+            Self::File(stack) => &stack.name,
+            Self::Name(name) => name,
+        }
+    }
+}
+
+/// The target that was named, or the only one.
+pub fn target(project: &Project, args: &TargetArgs) -> Result<Arc<dyn Target>, Failure> {
+    let targets = project.targets();
+    let names = || targets.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    match &args.target {
+        Some(name) => targets.get(name).cloned().ok_or_else(|| {
+            Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known: {}", names()))
+        }),
+        None if targets.len() == 1 => {
+            targets.values().next().cloned().ok_or_else(|| Failure::usage("there is no target"))
+        }
+        None => Err(Failure::usage("which target?").hint(format!("--target NAME; known: {}", names()))),
+    }
+}
+
+/// A direct call: under a key of its own, cancelled by Ctrl-C.
+#[derive(Debug)]
+pub struct Call {
+    /// What the target is told.
+    pub cx: Context,
+    cancel: CancellationToken,
+}
+
+impl Call {
+    /// A call with these consents.
+    pub fn new(project: &Project, consent: &ConsentArgs) -> Self {
+        let cancel = CancellationToken::new();
+        let output = project.output.clone();
+        let consents = consent.allow_destroy.iter().fold(Consents::none(), |all, what| all.allow_destroy(what));
+        let cx = Context::new(format!("cli:{}", RunId::generate()))
+            .with_secrets(project.secrets(), project.masker())
+            .with_consents(consents)
+            .with_cancel(cancel.clone())
+            .with_progress(Arc::new(move |text| output.progress(&format!("  … {}", clean(text)))));
+        Self { cx, cancel }
+    }
+
+    /// Does a piece of work. The first Ctrl-C asks it to end in order, another one drops it, which equals a crash and
+    /// is finished by the next apply.
+    pub async fn run<T, E: Into<Failure>>(
+        &self,
+        project: &Project,
+        interrupt: &mut Interrupt,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done.map_err(Into::into),
+                wish = interrupt.wish() => match wish {
+                    Wish::Cancel => {
+                        project.output.progress("stopping in good order; Ctrl-C again stops at once");
+                        self.cancel.cancel();
+                    }
+                    Wish::Leave => {
+                        return Err(Failure::new(crate::exit::Exit::Cancelled, "stopped in the middle")
+                            .hint("`windflow status` shows what is there; applying again finishes it"));
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Asks a person; without one, `--yes` must have been said. Ctrl-C says no.
+pub async fn agreed(project: &Project, interrupt: &mut Interrupt, yes: bool, question: &str) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    if !project.process.asks || project.output.json() {
+        return Err(Failure::usage("nobody is there to agree").hint("add --yes to do it without being asked"));
+    }
+    project.output.ask(&format!("{question} [y/N] "));
+    // A thread of its own: a person who thinks must not keep Ctrl-C from being heard.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    tokio::select! {
+        answer = answer => match answer {
+            Ok(Ok(answer)) => Ok(matches!(answer.trim(), "y" | "Y" | "yes")),
+            Ok(Err(error)) => Err(Failure::failed(format_args!("no answer: {error}"))),
+            Err(error) => Err(Failure::failed(format_args!("no answer: {error}"))),
+        },
+        _ = interrupt.wish() => {
+            project.output.progress("");
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What is asked of a run, whoever drives it: `windflow runs cancel`, `retry`, `approve` and the others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use windflow_core::engine::Drive;
+use windflow_core::run::{Resolution, StepState};
+use windflow_core::{NodeName, Request, RunId, RunState, Store as _};
+use windflow_workflow::actions::ApproveAction;
+
+use super::args_runs::{AgainArgs, ApproveArgs, ReasonArgs, ResolveArgs, RetryArgs, SignalArgs};
+use super::{background, resume};
+use crate::drive::Tail;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::wire::Project;
+
+/// How long whoever drives a run may take to notice that something was asked.
+const NOTICE: Duration = Duration::from_secs(1);
+
+/// Puts a request into the run's inbox. Whoever drives the run takes it in; if nobody does, says how it goes on.
+async fn ask(project: &Project, id: &RunId, request: Request, done: &str) -> Result<Exit, Failure> {
+    let store = Arc::new(project.store_with_runs().await?);
+    let engine = project.engine(Arc::clone(&store) as _, false, Drive::Own, None);
+    let name = request.name();
+    let asked = engine.submit(id, request, project.principal(), None).await;
+    engine.shutdown().await;
+    asked?;
+    let patience = Instant::now();
+    let mut taken = store.inbox(id).await?.is_empty();
+    while !taken && patience.elapsed() < NOTICE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        taken = store.inbox(id).await?.is_empty();
+    }
+    project.output.document(&json!({ "version": 1, "kind": "asked", "run": id, "request": name, "taken": taken }));
+    project.output.text(format!("run {id}: {done}"));
+    if !taken {
+        project.output.text(format!("nobody drives it now\nnext:\n  windflow resume {id}    # drive it"));
+    }
+    Ok(Exit::Success)
+}
+
+/// Puts a request to a run that would rest, and drives it.
+async fn ask_and_drive(
+    project: &Project,
+    id: &RunId,
+    request: Request,
+    detach: bool,
+    allow_shell: bool,
+) -> Result<Exit, Failure> {
+    let store = project.store_with_runs().await?;
+    if detach {
+        background::check(project, id, allow_shell).await?;
+        let engine = project.engine(Arc::new(store), allow_shell, Drive::Own, None);
+        let asked = engine.submit(id, request, project.principal(), None).await;
+        engine.shutdown().await;
+        asked?;
+        return background::resume(project, id, allow_shell);
+    }
+    resume::drive(project, Arc::new(store), id, allow_shell, Some(request), "going on with").await
+}
+
+/// Undoes a run.
+pub async fn cancel(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
+    ask(project, &args.id, Request::Cancel { reason: args.reason }, "asked to cancel").await
+}
+
+/// Ends a run at once.
+pub async fn terminate(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
+    ask(project, &args.id, Request::Terminate { reason: args.reason }, "asked to terminate").await
+}
+
+/// Pauses a run.
+pub async fn pause(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
+    ask(project, &args.id, Request::Pause { reason: args.reason }, "asked to pause").await
+}
+
+/// Ends a stuck run as failed. That is decided at once, so it is done here.
+pub async fn give_up(project: &Project, args: ReasonArgs) -> Result<Exit, Failure> {
+    // Nothing runs any more, so that nothing has to be allowed.
+    ask_and_drive(project, &args.id, Request::GiveUp { reason: args.reason }, false, true).await
+}
+
+/// Tries what failed again.
+pub async fn retry(project: &Project, args: RetryArgs) -> Result<Exit, Failure> {
+    let request = Request::Retry { inputs: args.input.into_iter().collect() };
+    ask_and_drive(project, &args.id, request, args.detach, args.drive.allow_shell).await
+}
+
+/// Undoes a run that has failed.
+pub async fn compensate(project: &Project, args: AgainArgs) -> Result<Exit, Failure> {
+    ask_and_drive(project, &args.id, Request::Compensate, args.detach, args.drive.allow_shell).await
+}
+
+/// Decides about a step.
+pub async fn resolve(project: &Project, args: ResolveArgs) -> Result<Exit, Failure> {
+    let resolution = match args.happened {
+        Some(output) => Resolution::Happened { output },
+        None if args.did_not => Resolution::DidNot,
+        None if args.fail => Resolution::Fail,
+        None => Resolution::Undone,
+    };
+    let request = Request::Resolve { node: args.node, resolution, reason: args.reason };
+    ask_and_drive(project, &args.id, request, args.detach, args.drive.allow_shell).await
+}
+
+/// Sends a signal.
+pub async fn signal(project: &Project, args: SignalArgs) -> Result<Exit, Failure> {
+    let payload = serde_json::from_str(&args.payload).unwrap_or(Value::String(args.payload));
+    let done = format!("signal {} is sent", args.name);
+    ask(project, &args.id, Request::Signal { name: args.name, payload }, &done).await
+}
+
+/// Says yes or no to a step that waits for it.
+pub async fn approve(project: &Project, args: ApproveArgs) -> Result<Exit, Failure> {
+    let node = match args.node {
+        Some(node) => known(project, &args.id, node).await?,
+        None => only_waiting(project, &args.id).await?,
+    };
+    let name = ApproveAction::signal(&node).map_err(Failure::usage)?;
+    let decision = if args.reject { "reject" } else { "approve" };
+    let payload = json!({ "decision": decision, "comment": args.comment });
+    let done = format!("{node} is {}", if args.reject { "rejected" } else { "approved" });
+    ask(project, &args.id, Request::Signal { name, payload }, &done).await
+}
+
+async fn load(project: &Project, id: &RunId) -> Result<Tail, Failure> {
+    let (mut tail, records) = Tail::open(Arc::new(project.store_with_runs().await?), id).await?;
+    records.iter().try_for_each(|recorded| tail.fold(recorded))?;
+    Ok(tail)
+}
+
+/// A node that waits for approval, or will.
+async fn known(project: &Project, id: &RunId, node: NodeName) -> Result<NodeName, Failure> {
+    let run = load(project, id).await?.run;
+    let plan = run.workflow();
+    let approves = |at: &windflow_core::NodeIndex| plan.node(*at).uses.as_str() == "approve";
+    if plan.find(node.as_str()).is_some_and(|at| approves(&at)) {
+        return Ok(node);
+    }
+    let all: Vec<&str> = plan.indices().filter(approves).map(|at| plan.node(at).name.as_str()).collect();
+    let hint = if all.is_empty() {
+        "the workflow has no approvals".to_owned()
+    } else {
+        format!("approvals: {}", all.join(", "))
+    };
+    Err(Failure::usage(format_args!("'{node}' is no approval of run {id}")).hint(hint))
+}
+
+async fn only_waiting(project: &Project, id: &RunId) -> Result<NodeName, Failure> {
+    let run = load(project, id).await?.run;
+    let waits = run
+        .workflow()
+        .indices()
+        .filter(|at| run.step(*at).state == StepState::Parked && run.workflow().node(*at).uses.as_str() == "approve");
+    let waiting: Vec<NodeName> = waits.map(|at| run.step(at).name.clone()).collect();
+    match waiting.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => {
+            let what = if run.state() == RunState::Waiting { "for an approval" } else { "for anything" };
+            Err(Failure::failed(format_args!("run {id} does not wait {what}"))
+                .hint(format!("how it is: windflow runs show {id}")))
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(NodeName::as_str).collect();
+            Err(Failure::usage(format_args!("several nodes wait for approval: {}", names.join(", ")))
+                .hint("name one of them"))
+        }
+    }
+}

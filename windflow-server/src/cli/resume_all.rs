@@ -1,0 +1,81 @@
+//! `windflow resume --all`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windflow_core::engine::Drive;
+use windflow_core::{RunId, RunState, Store as _, Summary};
+use windflow_workflow::SqliteStore;
+
+use super::args::ResumeArgs;
+use super::{background, list};
+use crate::drive::leave;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::render::lines::Lines;
+use crate::wire::Project;
+
+/// Drives these runs side by side until none can go on by itself. Paused ones are left alone: to take one up again is
+/// a decision about that run. Ctrl-C leaves them all, because one key must not cancel several runs.
+pub async fn all(
+    project: &Project,
+    store: &SqliteStore,
+    open: Vec<Summary>,
+    args: &ResumeArgs,
+) -> Result<Exit, Failure> {
+    let runs: Vec<RunId> = open.into_iter().map(|summary| summary.run).collect();
+    if args.detach {
+        for run in &runs {
+            background::check(project, run, args.drive.allow_shell).await?;
+        }
+        for run in &runs {
+            background::resume(project, run, args.drive.allow_shell)?;
+        }
+        return Ok(Exit::Success);
+    }
+    let mut interrupt = Interrupt::listen()?;
+    let sink = Arc::new(Lines::new(project.output.clone()));
+    let engine = project.engine(Arc::new(store.clone()), args.drive.allow_shell, Drive::Own, Some(sink));
+    for run in &runs {
+        let loaded = engine.handle(run.clone()).load().await?;
+        project.can_go_on(run, loaded.workflow(), args.drive.allow_shell)?;
+    }
+    for run in &runs {
+        engine.drive(run).await?;
+    }
+    let last = loop {
+        let (mut now, mut asked) = (Vec::new(), false);
+        for run in &runs {
+            // Looked at first: what is taken in leaves the inbox together with the change of the row.
+            asked |= !store.inbox(run).await?.is_empty();
+            now.extend(store.summary(run).await?);
+        }
+        // What is asked of a run that is over stays where it is.
+        if now.iter().all(rests) && (!asked || now.iter().all(|summary| summary.state.is_final())) {
+            break now;
+        }
+        tokio::select! {
+            _ = interrupt.wish() => break now,
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    };
+    leave(&engine, &mut interrupt).await;
+    list::print(project, &last);
+    Ok(worst(&last))
+}
+
+/// Whether only somebody outside can move it on, or nobody any more.
+fn rests(summary: &Summary) -> bool {
+    match summary.state {
+        RunState::Stuck | RunState::Paused | RunState::Waiting => summary.wake_at.is_none(),
+        state => state.is_final(),
+    }
+}
+
+/// The code that most wants to be looked at.
+fn worst(all: &[Summary]) -> Exit {
+    let found: Vec<Exit> = all.iter().map(|summary| Exit::of_run(summary.state)).collect();
+    let order = [Exit::Stuck, Exit::Failed, Exit::Compensated, Exit::Cancelled, Exit::Left];
+    order.into_iter().find(|exit| found.contains(exit)).unwrap_or(Exit::Success)
+}

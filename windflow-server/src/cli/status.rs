@@ -1,0 +1,76 @@
+//! `windflow status` and `windflow targets`.
+
+use serde_json::json;
+use windflow_core::target::{Plan, PlanError, TargetExt as _};
+
+use super::args_stack::{ConsentArgs, StatusArgs};
+use super::place::{Call, Named, target};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::render::text::{clean, columns, count};
+use crate::render::{plan as shown, status as form};
+use crate::wire::Project;
+
+/// Shows what is there of a stack.
+pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failure> {
+    let named = Named::read(project, &args.stack)?;
+    let name = named.name();
+    let target = target(project, &args.target)?;
+    let call = Call::new(project, &ConsentArgs::default());
+    let mut interrupt = Interrupt::listen()?;
+    let observed =
+        call.run(project, &mut interrupt, async { target.observe(&call.cx, name).await.map_err(Failure::before) });
+    let observed = observed.await?;
+    let drift: Result<Plan, PlanError> = target.drift(&call.cx, name).await;
+    let drift = drift.ok().filter(|plan| !plan.is_empty());
+    let output = &project.output;
+    output.document(&json!({
+        "version": 1, "kind": "status", "stack": name, "target": target.name(),
+        "deployed": !observed.is_absent(),
+        "revision": observed.current.as_ref().map(|revision| revision.number),
+        "applied_at": observed.current.as_ref().map(|revision| revision.at.to_string()),
+        "services": observed.services,
+        "drift": drift.as_ref().map_or_else(Vec::new, |plan| plan.changes.clone()),
+    }));
+    if observed.is_absent() {
+        output.text(format!("stack '{name}' is not deployed on target '{}'", target.name()));
+        return Ok(Exit::Success);
+    }
+    form::header(output, name, target.name(), &observed);
+    form::services(output, &observed);
+    if let Some(plan) = drift {
+        output.text(format!("\ndrift: {} since the revision was applied", count(plan.changes.len(), "change")));
+        shown::changes(output, &plan);
+        output.text(format!("next:\n  windflow apply {name} --target {}    # put it right", target.name()));
+    }
+    Ok(Exit::Success)
+}
+
+/// Lists the targets and asks each whether it is there.
+pub async fn targets(project: &Project) -> Result<Exit, Failure> {
+    let call = Call::new(project, &ConsentArgs::default());
+    let mut interrupt = Interrupt::listen()?;
+    let mut rows = vec![["TARGET", "KIND", "REACHABLE", "WHAT"].map(str::to_owned).to_vec()];
+    let (mut all, mut exit) = (Vec::new(), Exit::Success);
+    for (name, target) in project.targets() {
+        let kind = target.capabilities().kind.clone();
+        let probed = call.run(project, &mut interrupt, target.probe(&call.cx)).await;
+        match probed {
+            Ok(found) => {
+                let details: Vec<String> = found.details.iter().map(|(key, value)| format!("{key} {value}")).collect();
+                let what = format!("{} {} {}", found.version, found.architecture, details.join(", "));
+                rows.push(vec![name.to_string(), kind.clone(), "yes".to_owned(), clean(what.trim())]);
+                all.push(json!({ "name": name, "kind": kind, "reachable": true, "fingerprint": found }));
+            }
+            Err(failure) => {
+                exit = Exit::Unavailable;
+                rows.push(vec![name.to_string(), kind.clone(), "no".to_owned(), clean(&failure.message)]);
+                all.push(json!({ "name": name, "kind": kind, "reachable": false, "problem": failure.message }));
+            }
+        }
+    }
+    project.output.document(&json!({ "version": 1, "kind": "targets", "targets": all }));
+    project.output.text(columns(&rows));
+    Ok(exit)
+}

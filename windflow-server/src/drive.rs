@@ -1,0 +1,255 @@
+//! A run driven, or followed, to where it stops by itself, with what happens shown.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use windflow_core::run::{Event, Run};
+use windflow_core::sink::Emitted;
+use windflow_core::{
+    Clock as _, Engine, EventSink, NodeName, Principal, Recorded, Request, RunId, RunState, Seq, Store, StoreError,
+    SystemClock, Timestamp, Workflow,
+};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::interrupt::{Interrupt, Wish};
+use crate::render::progress::Progress;
+use crate::render::{json, report};
+use crate::wire::Project;
+
+/// How long an orderly end may take before the rest is left as if the process had died, which loses nothing.
+const LEAVE: Duration = Duration::from_secs(15);
+
+/// Wakes whoever watches, and keeps what steps say for it.
+#[derive(Debug, Default)]
+pub struct Bell {
+    rung: Notify,
+    said: Mutex<Vec<(RunId, NodeName, String)>>,
+}
+
+impl EventSink for Bell {
+    fn emit(&self, _emitted: &Emitted<'_>) {
+        self.rung.notify_one();
+    }
+
+    fn progress(&self, run: &RunId, node: &NodeName, text: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever watches looks several times a second: more than this in between is not read by anybody.
+        if said.len() < 1_000 {
+            said.push((run.clone(), node.clone(), text.to_owned()));
+        }
+        self.rung.notify_one();
+    }
+}
+
+/// A run read from its journal, record by record.
+#[derive(Debug)]
+pub struct Tail {
+    store: Arc<dyn Store>,
+    /// The run as of the last record read.
+    pub run: Run,
+}
+
+impl Tail {
+    /// The run as it is now, and every record of it.
+    ///
+    /// # Errors
+    /// When there is no such run, or it cannot be read.
+    pub async fn open(store: Arc<dyn Store>, id: &RunId) -> Result<(Self, Vec<Recorded>), Failure> {
+        let unreadable = |why: String| {
+            Failure::failed(format_args!("run {id} cannot be read: {why}"))
+                .hint("the state file may be damaged, or was written by a newer version of this command")
+        };
+        let mut records = store.journal(id, Seq(0)).await?.into_iter();
+        let Some(first) = records.next() else {
+            return Err(Failure::usage(format_args!("there is no run {id}"))
+                .hint("list the runs of this state: windflow runs list"));
+        };
+        let Event::Created(created) = &first.event else {
+            return Err(unreadable(format!("its journal begins with {}", first.event.kind())));
+        };
+        let bytes = store.blob(created.workflow).await?;
+        let bytes = bytes.ok_or_else(|| unreadable("its workflow is not in the state".to_owned()))?;
+        let plan = Workflow::from_bytes(&bytes).map_err(unreadable)?;
+        let run = Run::replay(plan, [first.clone()]).map_err(|error| unreadable(error.to_string()))?;
+        let rest = std::iter::once(first).chain(records).collect();
+        Ok((Self { store, run }, rest))
+    }
+
+    /// Folds one record in.
+    ///
+    /// # Errors
+    /// When it does not fold.
+    pub fn fold(&mut self, recorded: &Recorded) -> Result<(), Failure> {
+        if recorded.seq > self.run.seq() {
+            let done = self.run.apply(recorded.at, &recorded.event);
+            done.map_err(|error| Failure::failed(format_args!("run {}: {error}", self.run.id())))?;
+            self.run.take_touched();
+        }
+        Ok(())
+    }
+
+    /// The records since the last call.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn news(&self) -> Result<Vec<Recorded>, StoreError> {
+        self.store.journal(self.run.id(), self.run.seq()).await
+    }
+}
+
+/// How a run is watched.
+#[derive(Debug)]
+pub struct Watch<'p> {
+    /// Where it is shown.
+    pub project: &'p Project,
+    /// Who drives it, unless it is only followed.
+    pub engine: &'p Engine,
+    /// Rung by that engine.
+    pub bell: &'p Bell,
+    /// What the first line says: `running`, `resuming`.
+    pub verb: &'static str,
+    /// From which record on everything is news.
+    pub from: Seq,
+    /// Whether it was over before, and only its result is wanted.
+    pub over: bool,
+    /// Whether something was asked of it just now: how it is counts only once that has been taken in.
+    pub asked: bool,
+}
+
+impl Watch<'_> {
+    /// Shows a run until it is over or cannot go on by itself, then says how it came out. The engine is shut down.
+    ///
+    /// # Errors
+    /// When the run cannot be read.
+    pub async fn to_end(&self, id: &RunId, interrupt: &mut Interrupt) -> Result<Exit, Failure> {
+        let output = &self.project.output;
+        let (mut tail, records) = Tail::open(Arc::clone(self.engine.store()), id).await?;
+        let mut progress = Progress::new(output.clone(), &tail.run);
+        let begins = records.last().is_some_and(|last| last.seq > self.from || !self.over);
+        if begins {
+            progress.begin(&tail.run, self.verb);
+        }
+        for recorded in &records {
+            tail.fold(recorded)?;
+            progress.event(&tail.run, recorded, recorded.seq > self.from);
+        }
+        let left = self.watch(&mut tail, &mut progress, interrupt).await;
+        progress.end();
+        self.leave(interrupt).await;
+        let left = left?;
+        // What was decided while letting go of it belongs to the story.
+        for recorded in tail.news().await? {
+            tail.fold(&recorded)?;
+            progress.event(&tail.run, &recorded, true);
+        }
+        let exit = if left && !tail.run.state().is_final() { Exit::Left } else { Exit::of_run(tail.run.state()) };
+        report::report(output, &tail.run);
+        output.line(&json::result(&tail.run, exit.code()));
+        Ok(exit)
+    }
+
+    /// Until it is over, or somebody wants to leave; says which.
+    async fn watch(
+        &self,
+        tail: &mut Tail,
+        progress: &mut Progress,
+        interrupt: &mut Interrupt,
+    ) -> Result<bool, Failure> {
+        let mut cancelled = false;
+        let mut told = false;
+        let mut settled = !self.asked;
+        loop {
+            if !settled {
+                // What is asked is taken in with the append that answers it.
+                settled = self.engine.store().inbox(tail.run.id()).await?.is_empty();
+                for recorded in tail.news().await? {
+                    tail.fold(&recorded)?;
+                    progress.event(&tail.run, &recorded, true);
+                }
+            }
+            for (run, node, said) in std::mem::take(&mut *self.bell.said.lock().unwrap_or_else(PoisonError::into_inner))
+            {
+                if run == *tail.run.id() {
+                    progress.say(&tail.run, &node, &said);
+                }
+            }
+            let state = tail.run.state();
+            let rests = matches!(state, RunState::Stuck | RunState::Paused) && !self.is_open(tail);
+            if settled && (state.is_final() || rests) {
+                return Ok(false);
+            }
+            // Somebody who comes to a run that waits has not seen why; everybody else has.
+            if !std::mem::replace(&mut told, true) && state == RunState::Waiting {
+                report::waits(&tail.run).iter().for_each(|line| progress.note(&format!("  {line}")));
+            }
+            progress.hint = match state {
+                RunState::Waiting => "Ctrl-C leaves it waiting",
+                _ if cancelled => "Ctrl-C leaves it as it is",
+                _ => "Ctrl-C cancels",
+            };
+            progress.draw(&tail.run, SystemClock.now());
+            tokio::select! {
+                biased;
+                wish = interrupt.wish() => match (wish, state) {
+                    (Wish::Leave, _) => {
+                        progress.note("leaving; `windflow resume` goes on");
+                        return Ok(true);
+                    }
+                    (Wish::Cancel, RunState::Waiting | RunState::Paused) => return Ok(true),
+                    (Wish::Cancel, _) if self.is_elsewhere(tail.run.id()) => {
+                        progress.note("another process drives it and goes on; `windflow runs cancel` cancels it");
+                        return Ok(true);
+                    }
+                    (Wish::Cancel, _) => {
+                        cancelled = true;
+                        progress.note("cancelling, and undoing what was done; Ctrl-C again leaves it as it is");
+                        self.cancel(tail.run.id()).await?;
+                    }
+                },
+                () = self.bell.rung.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+            for recorded in tail.news().await? {
+                tail.fold(&recorded)?;
+                progress.event(&tail.run, &recorded, true);
+            }
+        }
+    }
+
+    fn is_open(&self, tail: &Tail) -> bool {
+        tail.run.summary().wake_at == Some(Timestamp(0))
+    }
+
+    fn is_elsewhere(&self, _id: &RunId) -> bool {
+        self.engine.active() == 0
+    }
+
+    async fn cancel(&self, id: &RunId) -> Result<(), Failure> {
+        let request = Request::Cancel { reason: "Ctrl-C".to_owned() };
+        match self.engine.submit(id, request, self.principal(), None).await {
+            // It was over before the key was pressed, and says so by itself.
+            Ok(_) | Err(windflow_core::SubmitError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn principal(&self) -> Principal {
+        self.project.principal()
+    }
+
+    /// Gives everything back in good order, within bounds.
+    async fn leave(&self, interrupt: &mut Interrupt) {
+        leave(self.engine, interrupt).await;
+    }
+}
+
+/// Shuts an engine down in good order; another Ctrl-C, or too much time, ends it at once.
+pub async fn leave(engine: &Engine, interrupt: &mut Interrupt) {
+    tokio::select! {
+        () = engine.shutdown() => {}
+        _ = interrupt.wish() => {}
+        () = tokio::time::sleep(LEAVE) => {}
+    }
+}

@@ -1,0 +1,178 @@
+//! How a command fails: a sentence, a hint, and the exit code that goes with it.
+
+use std::fmt;
+
+use windflow_core::engine::{StartError, SubmitError, WaitError};
+use windflow_core::id::InvalidName;
+use windflow_core::store::Fault;
+use windflow_core::target::{PlanError, TargetError, TargetErrorKind};
+use windflow_core::{InvalidWorkflow, StoreError};
+use windflow_workflow::document::Diagnostics;
+
+use crate::exit::Exit;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// The code the command ends with.
+    pub exit: Exit,
+    /// What went wrong, a lower-case sentence.
+    pub message: String,
+    /// What a person can do about it.
+    pub hint: Option<String>,
+    /// The problems of a file, when that is what went wrong.
+    pub diagnostics: Option<Diagnostics>,
+}
+
+impl Failure {
+    /// What went wrong, and the code that goes with it.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, message: message.to_string(), hint: None, diagnostics: None }
+    }
+
+    /// The command line or a file is wrong.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// It failed.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// With what a person can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A file is invalid.
+    #[must_use]
+    pub fn invalid(diagnostics: Diagnostics) -> Self {
+        let errors = diagnostics
+            .iter()
+            .filter(|problem| problem.severity == windflow_workflow::document::Severity::Error)
+            .count();
+        let file = diagnostics.iter().next().map_or_else(String::new, |problem| problem.file.clone());
+        let plural = if errors == 1 { "" } else { "s" };
+        Self {
+            diagnostics: Some(diagnostics),
+            ..Self::usage(format_args!("{file} has {errors} problem{plural}; nothing has begun"))
+        }
+    }
+
+    /// Before anything has begun, not reaching a place has a code of its own.
+    #[must_use]
+    pub fn before(error: TargetError) -> Self {
+        let unreachable = matches!(error.kind, TargetErrorKind::Unreachable | TargetErrorKind::Transient);
+        let failure = Self::from(error);
+        if unreachable { Self { exit: Exit::Unavailable, ..failure } } else { failure }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(mut error: StoreError) -> Self {
+        let exit = match error.fault {
+            Fault::Corrupt | Fault::Unusable | Fault::Unavailable | Fault::Full => Exit::Unavailable,
+            _ => Exit::Failed,
+        };
+        let hint = error.hint.take();
+        Self { hint, ..Self::new(exit, error) }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::Different { run } => {
+                Self::usage(format_args!("run {run} exists already, with another workflow or input"))
+                    .hint(format!("choose another --run-id, or look at it: windflow runs show {run}"))
+            }
+            StartError::Input(_) => Self::usage(error).hint("give inputs with --input NAME=VALUE or --inputs FILE"),
+            StartError::Workflow(_) => Self::usage(error),
+            other => Self::failed(other),
+        }
+    }
+}
+
+fn no_run(error: &dyn fmt::Display) -> Failure {
+    Failure::usage(error).hint("list the runs of this state: windflow runs list")
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Store(error) => error.into(),
+            SubmitError::NotFound { .. } => no_run(&error),
+            SubmitError::Refused { ref run, ref why } => {
+                Self::failed(format_args!("run {run}: {why}")).hint(format!("how it is: windflow runs show {run}"))
+            }
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Store(error) => error.into(),
+            WaitError::NotFound { .. } => no_run(&error),
+            WaitError::Closing { run } => Self::new(Exit::Left, format_args!("run {run} was left before it was over"))
+                .hint(format!("windflow resume {run}")),
+            other => Self::failed(other),
+        }
+    }
+}
+
+impl From<InvalidName> for Failure {
+    fn from(error: InvalidName) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<InvalidWorkflow> for Failure {
+    fn from(error: InvalidWorkflow) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::invalid(diagnostics)
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(mut error: TargetError) -> Self {
+        let exit = match error.kind {
+            TargetErrorKind::Cancelled => Exit::Cancelled,
+            _ => Exit::Failed,
+        };
+        let hint = error.hint.take().or_else(|| match error.kind {
+            TargetErrorKind::Conflict => Some("somebody else has changed it: look at it and plan again".to_owned()),
+            TargetErrorKind::NeedsConsent => Some("agree to it with --allow-destroy WHAT".to_owned()),
+            TargetErrorKind::Unknown | TargetErrorKind::Cancelled => Some(
+                "it may be half done: `windflow status` shows what is there, applying again finishes it".to_owned(),
+            ),
+            _ => None,
+        });
+        Self { hint, ..Self::new(exit, error) }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Target(error) => Self::before(error),
+            PlanError::Refused { target, stack, problems } => {
+                let lines: Vec<String> = problems.iter().map(|(path, why)| format!("  {path}: {why}")).collect();
+                // The file may be in order: another target, or another moment, may well take it.
+                Self::failed(format_args!("target '{target}' cannot run stack '{stack}':\n{}", lines.join("\n")))
+                    .hint("change the stack, or choose another target: windflow targets")
+            }
+            other => Self::failed(other),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Plans as people and programs read them.
+
+use serde_json::{Value, json};
+use windflow_core::target::{Applied, ChangeKind, Plan, Reversibility};
+
+use super::output::{Output, Tone};
+use super::text::{clean, count, cut};
+
+/// Prints a plan.
+pub fn print(output: &Output, plan: &Plan) {
+    output.document(&json!({
+        "version": 1, "kind": "plan", "changes": plan.changes.len(), "plan": plan,
+    }));
+    let (stack, target) = (plan.desired.stack(), &plan.target);
+    if plan.is_empty() {
+        output.text(format!("no changes: stack '{stack}' on target '{target}' is as it should be"));
+    } else {
+        let base = plan.base.map_or_else(String::new, |base| format!(" from revision {base}"));
+        output.text(format!("stack '{stack}' on target '{target}'{base}:"));
+        changes(output, plan);
+    }
+    for degradation in &plan.degradations {
+        output.text(format!("note: {}", clean(degradation)));
+    }
+}
+
+/// Prints the lines of a plan.
+pub fn changes(output: &Output, plan: &Plan) {
+    for change in &plan.changes {
+        let tone = match change.kind {
+            ChangeKind::Create => Tone::Good,
+            ChangeKind::Update | ChangeKind::Replace => Tone::Care,
+            ChangeKind::Delete => Tone::Bad,
+        };
+        let values = match (&change.before, &change.after) {
+            (Some(before), Some(after)) => format!(": {} → {}", value(before), value(after)),
+            (None, Some(after)) if change.kind != ChangeKind::Create => format!(": {}", value(after)),
+            _ => String::new(),
+        };
+        let warns = match change.reversibility {
+            Reversibility::Irreversible => " (cannot be taken back)",
+            Reversibility::Reversible => "",
+        };
+        let note = change.note.as_ref().map_or_else(String::new, |note| format!("  # {}", clean(note)));
+        let sign = output.paint(tone, &change.kind.sign().to_string());
+        output.text(format!("  {sign} {}{values}{warns}{note}", clean(&change.path)));
+    }
+    let number = |kind| plan.changes.iter().filter(|change| change.kind == kind).count();
+    let parts: Vec<String> = [
+        (ChangeKind::Create, "to create"),
+        (ChangeKind::Update, "to update"),
+        (ChangeKind::Replace, "to replace"),
+        (ChangeKind::Delete, "to delete"),
+    ]
+    .into_iter()
+    .filter(|(kind, _)| number(*kind) > 0)
+    .map(|(kind, what)| format!("{} {what}", number(kind)))
+    .collect();
+    output.text(format!("{}: {}", count(plan.changes.len(), "change"), parts.join(", ")));
+}
+
+fn value(value: &Value) -> String {
+    cut(&clean(&value.to_string()), 60)
+}
+
+/// What an apply came to.
+pub fn applied(plan: &Plan, applied: &Applied) -> Value {
+    json!({
+        "version": 1, "kind": "applied", "stack": plan.desired.stack(), "target": plan.target,
+        "changes": plan.changes, "applied": applied,
+    })
+}

@@ -1,0 +1,252 @@
+//! The composition root: what the process and `windflow.yaml` say becomes a store, an engine and targets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use windflow_core::engine::Drive;
+use windflow_core::store::Fault;
+use windflow_core::target::Target;
+use windflow_core::workflow::Severity;
+use windflow_core::{
+    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
+};
+use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
+use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
+use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
+use windflow_workflow::{
+    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ScriptEngine, ShellPolicy, SqliteOptions,
+    SqliteStore, builtin_actions,
+};
+
+use crate::cli::Global;
+use crate::config::{Config, TargetConfig};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::process::Process;
+use crate::render::output::Output;
+
+/// How long the state may be busy while it is opened.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long an attempt that is asked to stop may take.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// What the `shell` action says when it may not run.
+const SHELL_OFF: &str = "shell action is switched off";
+const ALLOW_SHELL: &str = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
+
+/// Everything a command works with.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The process.
+    pub process: Process,
+    /// What `windflow.yaml` says.
+    pub config: Config,
+    /// The state file.
+    pub state: PathBuf,
+    /// The options every command takes.
+    pub global: Global,
+    /// Where to print.
+    pub output: Output,
+}
+
+impl Project {
+    /// Reads the configuration and finds the state file; touches neither store nor targets.
+    ///
+    /// # Errors
+    /// When `windflow.yaml` is invalid.
+    pub fn open(process: Process, global: &Global, output: Output) -> Result<Self, Failure> {
+        let config = Config::load(global.config.as_deref(), &environment(&process))?;
+        let asked = global.state.clone().or_else(|| process.variable("WINDFLOW_STATE").map(PathBuf::from));
+        let state = process.working_dir.join(asked.unwrap_or_else(|| PathBuf::from(".windflow/state.db")));
+        Ok(Self { process, config, state, global: global.clone(), output })
+    }
+
+    /// The folder the state file lies in.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        self.state.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// What documents may refer to.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        environment(&self.process)
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn principal(&self) -> Principal {
+        self.process.principal()
+    }
+
+    /// Opens the state, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub async fn store(&self) -> Result<SqliteStore, Failure> {
+        // While one process makes the file, SQLite turns the others away without waiting.
+        let began = Instant::now();
+        loop {
+            match SqliteStore::open(&self.state, SqliteOptions::default()).await {
+                Err(error) if error.fault == Fault::Unavailable && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// Opens the state only if it is there already.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub async fn existing_store(&self) -> Result<Option<SqliteStore>, Failure> {
+        match self.state.try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => Ok(Some(self.store().await?)),
+            Err(error) => Err(Failure::new(Exit::Unavailable, format_args!("{}: {error}", self.state.display()))),
+        }
+    }
+
+    /// Opens the state for a question about a run in it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used.
+    pub async fn store_with_runs(&self) -> Result<SqliteStore, Failure> {
+        let missing = || {
+            Failure::usage(format_args!("there is no state at {}, so there are no runs", self.state.display()))
+                .hint("change into the folder where they were started, or name the file with --state")
+        };
+        self.existing_store().await?.ok_or_else(missing)
+    }
+
+    /// The actions workflows may use.
+    #[must_use]
+    pub fn actions(&self, allow_shell: bool) -> windflow_core::Registry {
+        let allowed = allow_shell || self.config.allow_shell;
+        let shell = if allowed { ShellPolicy::allow() } else { ShellPolicy::deny() };
+        builtin_actions(
+            ActionOptions::default().shell(shell).egress(EgressPolicy::operator()).script(Arc::new(Scripts)),
+        )
+    }
+
+    /// Where secret values come from.
+    #[must_use]
+    pub fn secrets(&self) -> SecretSources {
+        let variables = self.process.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+        SecretSources::new()
+            .with("env", Arc::new(EnvSecrets::new(variables)))
+            .with("file", Arc::new(FileSecrets::new(&self.process.working_dir)))
+    }
+
+    /// The targets by name.
+    #[must_use]
+    pub fn targets(&self) -> BTreeMap<TargetName, Arc<dyn Target>> {
+        let made = self.config.targets.iter().map(|(name, config)| (name.clone(), self.target(name, config)));
+        made.collect()
+    }
+
+    fn target(&self, name: &TargetName, config: &TargetConfig) -> Arc<dyn Target> {
+        match config {
+            TargetConfig::Host { root, health_timeout } => {
+                let root = match root {
+                    Some(root) => self.process.working_dir.join(root),
+                    None => self.state_dir().join(name.as_str()),
+                };
+                let path = self.process.variable("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+                // Last, the command's own folder: a stack may run `windflow` itself without its being installed.
+                let own = self.process.program.parent().map(Path::to_path_buf);
+                let search = std::env::split_paths(path).chain(own).filter(|folder| folder.is_absolute()).collect();
+                let supervisor = SupervisorCommand::new(&self.process.program);
+                let mut host = HostConfig::new(name.clone(), self.config.owner.clone(), root, supervisor, search);
+                if let Some(timeout) = health_timeout {
+                    host.health_timeout = *timeout;
+                }
+                Arc::new(HostTarget::new(host))
+            }
+        }
+    }
+
+    /// An engine over a store.
+    #[must_use]
+    pub fn engine(
+        &self,
+        store: Arc<dyn Store>,
+        allow_shell: bool,
+        drive: Drive,
+        sink: Option<Arc<dyn EventSink>>,
+    ) -> Engine {
+        let mut builder = Engine::builder_shared(store)
+            .actions(self.actions(allow_shell))
+            .secret_sources(self.secrets())
+            .evaluator(Arc::new(RhaiEvaluator::operator()))
+            .namespace(Namespace::default())
+            .grace(GRACE)
+            .drive(drive);
+        for target in self.targets().into_values() {
+            builder = builder.target(target);
+        }
+        if let Some(sink) = sink {
+            builder = builder.sink(sink);
+        }
+        builder.build()
+    }
+
+    /// Reads a workflow and everything it names, and checks it against the actions there are. Answers the warnings
+    /// with it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, located.
+    pub fn workflow(&self, path: &Path, allow_shell: bool) -> Result<(WorkflowDocument, Diagnostics), Failure> {
+        let document = load_workflow(path, &self.environment(), &Limits::operator())?;
+        let findings = document.findings(&document.workflow().lint(&self.actions(allow_shell)));
+        if !findings.has_errors() {
+            return Ok((document, findings));
+        }
+        let off = !allow_shell && !self.config.allow_shell;
+        let wants_shell = off && findings.iter().any(|problem| problem.message.contains(SHELL_OFF));
+        let failure = Failure::from(findings);
+        Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
+    }
+
+    /// Whether a pinned workflow can go on here. One that was started with more allowed must not fail, and be undone,
+    /// because a word was forgotten on the command line.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn can_go_on(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
+        let mut findings = workflow.lint(&self.actions(allow_shell)).into_iter();
+        let Some(lacks) = findings.find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
+        let failure = Failure::usage(format_args!("run {run} cannot go on: {}: {}", lacks.node, lacks.message));
+        Err(match lacks.hint {
+            _ if lacks.message.contains(SHELL_OFF) => failure.hint(ALLOW_SHELL),
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
+    }
+
+    /// What masks secrets in what direct commands print.
+    #[must_use]
+    pub fn masker(&self) -> Masker {
+        Masker::new()
+    }
+}
+
+/// Runs `script` nodes in the sandbox of expressions: pure, and within the same bounds.
+#[derive(Debug)]
+struct Scripts;
+
+impl ScriptEngine for Scripts {
+    fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError> {
+        Sandbox::operator().run(script, &serde_json::json!({ "input": input }))
+    }
+}
+
+fn environment(process: &Process) -> Environment {
+    let variables = process.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
+    Environment::new(&process.working_dir).with_variables(variables)
+}

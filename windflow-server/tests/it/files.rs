@@ -1,0 +1,79 @@
+//! The files people write.
+
+use crate::exits::HELLO;
+use crate::snapshot;
+use crate::world::World;
+
+#[test]
+fn the_configuration_is_checked_to_its_last_key() {
+    let world = World::with("w.yaml", HELLO);
+    world.write("windflow.yaml", "ownr: acme\ntargets:\n  edge: { kind: hots }\n");
+    let done = world.expect(64, "run w.yaml --allow-shell");
+    snapshot::matches("config-invalid", &world, &done.err);
+}
+
+#[test]
+fn shell_is_off_until_it_is_allowed() {
+    let world = World::with("w.yaml", HELLO);
+    let done = world.expect(64, "run w.yaml");
+    assert!(done.err.contains("--allow-shell"), "{}", done.err);
+    world.write("windflow.yaml", "owner: acme\nallow_shell: true\n");
+    world.expect(0, "run w.yaml");
+}
+
+#[test]
+fn state_is_where_it_was_asked_for() {
+    let world = World::with("w.yaml", HELLO);
+    world.expect(0, "run w.yaml --allow-shell --state elsewhere/s.db");
+    assert!(world.dir.join("elsewhere/s.db").exists() && !world.dir.join(".windflow").exists());
+    assert!(world.expect(0, "runs list --state elsewhere/s.db").out.contains("succeeded"));
+}
+
+#[test]
+fn inputs_come_from_files_standard_input_and_the_command_line() {
+    let world = World::with("w.yaml", HELLO);
+    world.write("in.yaml", "who: Eve\n");
+    assert!(world.expect(0, "run w.yaml --allow-shell --inputs in.yaml").out.contains("hello Eve"));
+    let done = world.run_with_input("run w.yaml --allow-shell --inputs -", "{\"who\": \"Bob\"}");
+    assert!(done.out.contains("hello Bob"), "{}", done.err);
+    let done = world.expect(64, "run w.yaml --allow-shell --input wo=x");
+    assert!(done.err.contains("there is no such input"), "{}", done.err);
+}
+
+#[test]
+fn a_workflow_is_drawn_in_every_form() {
+    let text = "name: w\nnodes:\n  a: { uses: wait, with: { for: 1s } }\n  b: { uses: wait, needs: [a], if: \"true\", with: { for: 1s } }\n";
+    let world = World::with("w.yaml", text);
+    let mut all = String::new();
+    for format in ["text", "mermaid", "dot"] {
+        all.push_str(&world.expect(0, &format!("graph w.yaml --format {format}")).out);
+    }
+    snapshot::matches("graph", &world, &all);
+    let svg = world.expect(0, "graph w.yaml --format svg").out;
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>") && svg.contains(">b</text>"), "{svg}");
+}
+
+#[test]
+fn what_steps_say_cannot_speak_to_the_terminal() {
+    let text = "\
+name: w
+nodes:
+  loud:
+    uses: shell
+    with: { argv: [printf, \"\\\\033[31mred\"] }
+    compensate: nothing
+outputs: { said: \"${{ nodes.loud.output.stdout }}\" }
+";
+    let world = World::with("w.yaml", text);
+    let done = world.expect(0, "run w.yaml --allow-shell");
+    assert!(!done.out.contains('\u{1b}') && done.out.contains("red"), "{:?}", done.out);
+}
+
+#[test]
+fn stacks_are_checked_too() {
+    let world = World::with("s.yaml", "name: s\nservices: { web: { image: nginx } }\n");
+    let done = world.expect(0, "validate s.yaml");
+    assert_eq!(done.out, "s.yaml: valid, 1 service\n");
+    world.write("s.yaml", "name: s\nservices: { web: { imag: nginx } }\n");
+    world.expect(64, "validate s.yaml");
+}

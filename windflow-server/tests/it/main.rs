@@ -1,0 +1,14 @@
+//! The command as people use it: the real binary, in folders of its own.
+
+#![cfg(test)]
+
+mod exits;
+mod files;
+mod help;
+mod json;
+mod kill_loop;
+mod readme;
+mod runs;
+mod snapshot;
+mod stacks;
+mod world;

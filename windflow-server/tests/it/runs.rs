@@ -1,0 +1,152 @@
+//! Runs that outlive the command that started them.
+
+use rustix::process::Signal;
+
+use crate::exits::{ASKED, BLOCKED, HELLO};
+use crate::snapshot;
+use crate::world::World;
+
+#[test]
+fn a_run_that_was_killed_goes_on_where_it_was() {
+    let text = "\
+name: w
+nodes:
+  first: { uses: shell, with: { argv: [sh, -c, \"echo ran >> first\"] }, compensate: nothing }
+  nap: { uses: wait, needs: [first], with: { for: 1s } }
+  last: { uses: shell, needs: [nap], with: { argv: [touch, last] }, compensate: nothing }
+";
+    let world = World::with("w.yaml", text);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_state("r", "waiting");
+    run.signal(Signal::KILL);
+    drop(run);
+    world.expect(0, "resume --allow-shell");
+    assert!(world.dir.join("last").exists());
+    let ran = std::fs::read_to_string(world.dir.join("first")).unwrap();
+    assert_eq!(ran, "ran\n", "a step that is complete never runs again");
+}
+
+#[test]
+fn a_second_terminal_cancels_what_the_first_drives() {
+    let world = World::with("w.yaml", BLOCKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    let asked = world.expect(0, "runs cancel r --reason enough");
+    assert!(!asked.out.contains("nobody drives it"), "{}", asked.out);
+    let done = run.done();
+    assert_eq!(done.code, 4, "{}", done.err);
+    assert!(done.err.contains("cancelled by cli:ada (unverified): enough"), "{}", done.err);
+}
+
+#[test]
+fn a_run_another_process_drives_is_followed_to_its_end() {
+    let world = World::with("w.yaml", BLOCKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    let follower = world.start("resume r --allow-shell");
+    // Whoever only follows may stop looking without anything being cancelled.
+    let other = world.start("resume r --allow-shell --json");
+    other.signal(Signal::TERM);
+    world.write("go", "");
+    assert_eq!(run.done().code, 0);
+    assert_eq!(follower.done().code, 0);
+    drop(other);
+}
+
+#[test]
+fn a_detached_run_goes_on_by_itself() {
+    let world = World::with("w.yaml", HELLO);
+    let done = world.expect(0, "run w.yaml --allow-shell --detach --run-id r --input who=Ada");
+    snapshot::matches("run-detached", &world, &done.out);
+    world.until_state("r", "succeeded");
+    let shown = world.expect(0, "resume r");
+    assert!(shown.out.contains("hello Ada"), "{}", shown.out);
+}
+
+#[test]
+fn one_id_is_one_run() {
+    let world = World::with("w.yaml", HELLO);
+    world.expect(0, "run w.yaml --allow-shell --run-id r");
+    world.expect(0, "run w.yaml --allow-shell --run-id r");
+    let done = world.expect(64, "run w.yaml --allow-shell --run-id r --input who=Eve");
+    assert!(done.err.contains("exists already"), "{}", done.err);
+}
+
+#[test]
+fn a_paused_run_goes_on_when_it_is_resumed() {
+    let world = World::with("w.yaml", ASKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_state("r", "waiting");
+    world.expect(0, "runs pause r --reason lunch");
+    let done = run.done();
+    assert_eq!(done.code, 75, "{}", done.err);
+    world.expect(0, "runs approve r ask");
+    world.expect(0, "resume r --allow-shell");
+}
+
+#[test]
+fn a_rejection_fails_the_run() {
+    let world = World::with("w.yaml", ASKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_state("r", "waiting");
+    world.expect(0, "runs approve r --reject --comment no");
+    assert_eq!(run.done().code, 3);
+    assert!(!world.dir.join("gone").exists());
+    let done = world.expect(1, "runs approve r");
+    assert!(done.err.contains("does not wait"), "{}", done.err);
+}
+
+#[test]
+fn a_worker_drives_what_was_left() {
+    let world = World::with("w.yaml", ASKED);
+    for id in ["a", "b"] {
+        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
+        world.until_state(id, "waiting");
+        run.signal(Signal::INT);
+        assert_eq!(run.done().code, 75);
+        world.expect(0, &format!("runs approve {id}"));
+    }
+    world.expect(0, "worker --until-idle --allow-shell");
+    for id in ["a", "b"] {
+        assert_eq!(world.state(id).as_deref(), Some("succeeded"));
+    }
+    let list = world.expect(0, "runs list");
+    snapshot::matches("runs-list", &world, &list.out);
+    let done = world.expect(0, "resume");
+    assert!(done.out.contains("no unfinished run"));
+}
+
+#[test]
+fn several_unfinished_runs_are_listed_and_not_guessed_at() {
+    let world = World::with("w.yaml", ASKED);
+    for id in ["a", "b"] {
+        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
+        world.until_state(id, "waiting");
+        run.signal(Signal::INT);
+        assert_eq!(run.done().code, 75);
+    }
+    let done = world.expect(64, "resume");
+    assert!(done.out.contains("a  ") && done.out.contains("b  ") && done.err.contains("--all"), "{}", done.out);
+    world.expect(0, "runs approve a");
+    // Side by side: one that still waits for somebody holds nobody up.
+    world.expect(75, "resume --all --allow-shell");
+    assert_eq!(world.state("a").as_deref(), Some("succeeded"));
+    world.expect(0, "runs approve b");
+    world.expect(0, "resume --all --allow-shell");
+}
+
+#[test]
+fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
+    let world = World::with("w.yaml", ASKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_state("r", "waiting");
+    run.signal(Signal::INT);
+    assert_eq!(run.done().code, 75);
+    world.expect(0, "runs approve r");
+    for args in ["resume r", "resume r --detach", "resume --all", "worker --until-idle"] {
+        let done = world.expect(64, args);
+        assert!(done.err.contains("--allow-shell"), "{}", done.err);
+    }
+    world.expect(0, "resume r --allow-shell --detach");
+    world.until_state("r", "succeeded");
+}

@@ -1,0 +1,111 @@
+//! Stacks on the local target.
+
+use std::io::{Read as _, Write as _};
+
+use crate::snapshot;
+use crate::world::{World, free_port};
+
+/// The example of `init`, on a port of its own.
+fn example() -> (World, u16) {
+    let world = World::new();
+    world.expect(0, "init");
+    let port = free_port();
+    move_to(&world, "8080", port);
+    (world, port)
+}
+
+fn move_to(world: &World, from: &str, port: u16) {
+    let stack = std::fs::read_to_string(world.dir.join("stack.yaml")).unwrap();
+    world.write("stack.yaml", &stack.replace(from, &port.to_string()));
+}
+
+fn answer(port: u16) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn without_port(text: &str, port: u16) -> String {
+    text.replace(&port.to_string(), "PORT")
+}
+
+#[test]
+fn the_example_runs_answers_and_goes() {
+    let (world, port) = example();
+    let again = world.expect(0, "init");
+    assert!(again.out.contains("kept  stack.yaml"), "{}", again.out);
+    let done = world.expect(0, "run workflow.yaml");
+    snapshot::matches("example-run", &world, &without_port(&done.out, port));
+    assert!(answer(port).contains("hello from windflow"));
+    let status = world.expect(0, "status stack.yaml");
+    snapshot::matches("example-status", &world, &without_port(&status.out, port));
+    world.expect(0, "plan stack.yaml");
+    assert!(world.expect(0, "logs hello web --tail 1").out.contains("listening on"));
+    let refused = world.expect(64, "destroy hello");
+    assert!(refused.err.contains("--yes"), "{}", refused.err);
+    let gone = world.expect(0, "destroy hello --yes");
+    snapshot::matches("example-destroy", &world, &gone.out);
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn a_plan_is_2_and_is_applied_as_it_was_made() {
+    let (world, port) = example();
+    let plan = world.expect(2, "plan stack.yaml --out plan.json");
+    snapshot::matches("plan", &world, &without_port(&plan.out, port));
+    world.expect(0, "apply --plan plan.json --yes");
+    let next = free_port();
+    move_to(&world, &port.to_string(), next);
+    world.expect(2, "plan stack.yaml");
+    world.expect(0, "apply stack.yaml --yes");
+    assert!(answer(next).contains("hello"));
+    // Somebody else has moved on: the old plan says no.
+    world.expect(0, "rollback hello --yes");
+    assert!(answer(port).contains("hello"));
+    world.expect(0, "restart hello --yes");
+    world.expect(0, "destroy hello --yes");
+}
+
+#[test]
+fn exec_passes_on_what_the_command_says_and_its_code() {
+    let (world, _) = example();
+    world.expect(0, "apply stack.yaml --yes");
+    world.write("seven", "echo said; exit 7");
+    let done = world.expect(7, &format!("exec hello web -- sh {}/seven", world.dir.display()));
+    assert_eq!(done.out, "said\n");
+    world.expect(0, "destroy hello --yes");
+}
+
+#[test]
+fn a_port_that_is_taken_fails_the_apply_and_leaves_nothing() {
+    let (world, port) = example();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let done = world.expect(1, "apply stack.yaml --yes");
+    assert!(done.err.contains("error: ") && done.err.contains("hint: "), "{}", done.err);
+    drop(taken);
+    let status = world.expect(0, "status hello");
+    assert!(status.out.contains("is not deployed"), "{}", status.out);
+}
+
+#[test]
+fn what_only_a_workflow_can_fill_in_is_not_applied_as_it_stands() {
+    let world =
+        World::with("s.yaml", "name: s\nservices: { web: { image: x, environment: { A: \"${{ inputs.a }}\" } } }\n");
+    let done = world.expect(64, "plan s.yaml");
+    assert!(done.err.contains("only a workflow can fill in"), "{}", done.err);
+}
+
+#[test]
+fn a_stack_that_drifted_says_so_and_is_put_right() {
+    let (world, port) = example();
+    world.expect(0, "apply stack.yaml --yes");
+    // The process is killed behind the target's back, and its supervisor with it.
+    world.kill_services();
+    let status = world.expect(0, "status hello");
+    assert!(!status.out.contains(" healthy "), "{}", status.out);
+    world.expect(0, "apply stack.yaml --yes");
+    assert!(answer(port).contains("hello"));
+    world.expect(0, "destroy hello --yes");
+}
