@@ -113,6 +113,7 @@ pub fn batch(lease: &Lease, before: &Summary, at: u64, events: Vec<Event>) -> Ba
         events: events.into(),
         summary: Summary { seq, updated_at: Timestamp(at), ..before.clone() },
         consumed: Vec::new(),
+        release: false,
     }
 }
 
@@ -358,7 +359,7 @@ pub async fn fences_old_epochs(store: Arc<dyn Store>) -> Verdict {
 /// The promise that was not kept.
 pub async fn leases_keep_others_away(store: Arc<dyn Store>) -> Verdict {
     let mut tally = Tally::default();
-    let Made { lease, worker, .. } = make(&*store).await?;
+    let Made { lease, worker, summary, .. } = make(&*store).await?;
     let (run, other) = (lease.run.clone(), WorkerId::generate());
     let claim = |worker: WorkerId, now: u64, until: u64| {
         let (store, run) = (Arc::clone(&store), run.clone());
@@ -383,7 +384,11 @@ pub async fn leases_keep_others_away(store: Arc<dyn Store>) -> Verdict {
     store.renew(&worker, Timestamp(9_000)).await?;
     let taken = claim(worker.clone(), 4_000, 9_000).await?;
     tally.that(matches!(taken, Claim::Taken(_)), "one worker's renewal holds no other's lease")?;
-    store.release(&wanted).await?;
+    let Claim::Taken(last) = taken else { return Ok(tally.0) };
+    store.append(Batch { release: true, ..batch(&last, &summary, 4_100, vec![started(1)]) }).await?;
+    let taken = claim(other.clone(), 4_200, 5_000).await?;
+    tally.that(matches!(taken, Claim::Taken(_)), "an append gives its lease back when it says so")?;
+    store.release(&Lease { epoch: Epoch(5), ..wanted }).await?;
     let claims = join_all((0..16).map(|_| claim(WorkerId::generate(), 9_000, 10_000))).await;
     let taken = claims.iter().filter(|claim| matches!(claim, Ok(Claim::Taken(_)))).count();
     tally.same(&taken, &1, "one of many takes a run")?;

@@ -49,6 +49,8 @@ pub(super) struct Driver {
     /// When attempts that were asked to stop are dropped.
     drop_at: Option<Timestamp>,
     checkpoints: Vec<oneshot::Sender<Result<(), StepError>>>,
+    /// Whether the lease was given back with the last append.
+    released: bool,
 }
 
 /// Why a driver stopped.
@@ -92,21 +94,24 @@ impl Driver {
             drop: inner.kill.child_token(),
             drop_at: None,
             checkpoints: Vec::new(),
+            released: false,
             inner,
         }
     }
 
     /// Drives the run until it needs nobody. `events` are decided and not durable yet; `fresh` says that the run was
     /// created with them, so that they are.
-    pub(super) async fn drive(mut self, claimed: bool) {
+    /// Says whether the run is over.
+    pub(super) async fn drive(mut self, claimed: bool) -> bool {
         let kill = self.inner.kill.clone();
         let end = tokio::select! {
             biased;
-            () = kill.cancelled() => return,
+            () = kill.cancelled() => return false,
             end = self.work(claimed) => end,
         };
         self.drop.cancel();
         let id = self.run.id().clone();
+        let over = end.is_ok() && self.run.state().is_final();
         let end = match end {
             Err(end) => end,
             Ok(()) => End::Rest,
@@ -121,7 +126,10 @@ impl Driver {
                 self.inner.set_aside(&id);
             }
         }
-        self.give_back().await;
+        if !self.released {
+            self.give_back().await;
+        }
+        over
     }
 
     /// Gives the lease back, however long the store is away: a lease that is kept and not used would be renewed for
@@ -180,6 +188,9 @@ impl Driver {
             }
             self.take_in(ended, consumed).await?;
             self.tell();
+            if self.released {
+                return Ok(());
+            }
         }
     }
 
@@ -226,6 +237,7 @@ impl Driver {
             events: events.into(),
             summary: self.run.summary(),
             consumed,
+            release: self.open.is_empty() && self.run.state().is_final(),
         };
         let give_up_at = self.inner.now().after(PATIENCE);
         let mut delay = FIRST_DELAY;
@@ -247,6 +259,7 @@ impl Driver {
                 _ => return Err(End::Lost(error)),
             }
         }
+        self.released = batch.release;
         self.emit(&batch);
         Ok(())
     }

@@ -35,8 +35,9 @@ impl Inner {
 
     /// Tells the driver of a run that its inbox has something, if it is driven here.
     pub(super) fn poke(&self, run: &RunId) {
-        let mailbox = self.active.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned();
-        match mailbox {
+        // Under the lock: what is pushed while the run is active is seen by whoever ends it.
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        match active.get(run) {
             Some(mailbox) => mailbox.push(Message::Inbox),
             None => self.look.notify_one(),
         }
@@ -56,14 +57,20 @@ impl Inner {
         let (mailbox, id) = (Arc::new(Mailbox::default()), run.id().clone());
         self.active.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&mailbox));
         self.hub.tell(&id, Known::Active);
-        let driver = Driver::new(Arc::clone(self), lease, run, mailbox);
+        let driver = Driver::new(Arc::clone(self), lease, run, Arc::clone(&mailbox));
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            driver.drive(claimed).await;
+            let over = driver.drive(claimed).await;
             inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             inner.hub.rest(&id);
-            // What came in while it was being given back must not wait for the next hint.
-            inner.look.notify_one();
+            let asked = mailbox.take().iter().any(|message| matches!(message, Message::Inbox));
+            if over && !asked && inner.drive == Drive::Own {
+                // Nothing more will come of it, and to ask the store would cost as much as one of its steps.
+                inner.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            } else {
+                // What came in while it was being given back must not wait for the next hint.
+                inner.look.notify_one();
+            }
         });
     }
 

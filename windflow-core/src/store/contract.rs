@@ -107,6 +107,9 @@ pub struct Batch {
     pub summary: Summary,
     /// The inbox entries these events take in; removed with the append.
     pub consumed: Vec<u64>,
+    /// Whether the lease is given back with them, as by [`Store::release`]: a run that ends needs no write of its own
+    /// for that.
+    pub release: bool,
 }
 
 /// What came of a claim.

@@ -136,6 +136,14 @@ impl MemoryStore {
         Self::default()
     }
 
+    fn give_back(&self, world: &mut World, run: &RunId) {
+        let Some(row) = world.runs.get_mut(run) else { return };
+        row.lease = None;
+        if row.summary.wake_at.is_some() || !row.inbox.is_empty() {
+            self.0.bell.ring(&row.summary.namespace);
+        }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,6 +219,9 @@ impl Store for MemoryStore {
             }
         }
         world.settle(run, batch.summary);
+        if batch.release {
+            self.give_back(&mut world, run);
+        }
         Ok(())
     }
 
@@ -285,12 +296,9 @@ impl Store for MemoryStore {
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let mut world = self.world();
-        let row = world.runs.get_mut(&lease.run).ok_or_else(|| unknown(&lease.run))?;
+        let row = world.row(&lease.run)?;
         if row.epoch == lease.epoch {
-            row.lease = None;
-            if row.summary.wake_at.is_some() || !row.inbox.is_empty() {
-                self.0.bell.ring(&row.summary.namespace);
-            }
+            self.give_back(&mut world, &lease.run);
         }
         Ok(())
     }

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use rusqlite::Row;
 use windflow_core::store::{Created, WorkerId};
-use windflow_core::{ContentHash, Epoch, RunId, Seq, StoreError, Summary, Timestamp};
+use windflow_core::{ContentHash, Epoch, Namespace, RunId, Seq, StoreError, Summary, Timestamp};
 
-use super::fault::corrupt;
+use super::fault::{Failure, corrupt};
 
 /// One run as the file has it, with what this group of writes has changed.
 #[derive(Debug, Clone)]
@@ -27,17 +26,19 @@ pub(super) struct Known {
 
 impl Known {
     /// Reads what [`Group`](super::group::Group) selects.
-    pub(super) fn read(path: &Path, row: &SqliteRow) -> Result<Self, StoreError> {
-        let run: String = row.get(1);
-        let fingerprint: String = row.get(2);
-        let worker: Option<String> = row.get(5);
+    pub(super) fn read(path: &Path, row: &Row<'_>) -> Result<Self, Failure> {
+        let run: String = row.get(1)?;
+        let fingerprint: String = row.get(2)?;
+        let worker: Option<String> = row.get(5)?;
+        let until: Option<i64> = row.get(6)?;
+        let text: String = row.get(7)?;
         Ok(Self {
-            id: row.get(0),
+            id: row.get(0)?,
             fingerprint: fingerprint.parse().map_err(|error| corrupt(path, format_args!("run '{run}': {error}")))?,
-            key: row.get(3),
-            epoch: Epoch(unsigned(row.get(4))),
-            lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(row.get(6))))),
-            summary: summary(path, row.get(7), row.get(8), row.get(9), row.get(10))?,
+            key: row.get(3)?,
+            epoch: Epoch(unsigned(row.get(4)?)),
+            lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(until.unwrap_or_default())))),
+            summary: summary(path, &text, row.get(8)?, row.get(9)?, row.get(10)?)?,
             row_changed: false,
             head_changed: false,
         })
@@ -57,6 +58,14 @@ impl Known {
         self.row_changed |= *new != old;
         (new.seq, new.updated_at, new.finished) = now;
         self.head_changed = true;
+    }
+
+    /// Ends the lease, and answers whom to tell. Only a run that wants to be driven is news: every run that ends is given
+    /// back, too.
+    pub(super) fn give_back(&mut self) -> Option<Namespace> {
+        self.lease = None;
+        self.row_changed = true;
+        self.summary.wake_at.map(|_| self.summary.namespace.clone())
     }
 }
 

@@ -14,14 +14,27 @@ pub(super) enum Moment {
     Commit,
 }
 
-/// SQLite's primary result code, if SQLite said anything.
-pub(super) fn code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
-    code.parse::<i32>().ok().map(|extended| extended & 0xff)
+/// What a driver of SQLite reports.
+pub(super) trait Reported: std::fmt::Display {
+    /// SQLite's primary result code, if SQLite said anything.
+    fn code(&self) -> Option<i32>;
+}
+
+impl Reported for sqlx::Error {
+    fn code(&self) -> Option<i32> {
+        let code = self.as_database_error()?.code()?;
+        code.parse::<i32>().ok().map(|extended| extended & 0xff)
+    }
+}
+
+impl Reported for rusqlite::Error {
+    fn code(&self) -> Option<i32> {
+        self.sqlite_error().map(|error| error.extended_code & 0xff)
+    }
 }
 
 /// The same failure in the words of the contract.
-pub(super) fn store_error(path: &Path, error: &sqlx::Error, moment: Moment) -> StoreError {
+pub(super) fn store_error(path: &Path, error: &impl Reported, moment: Moment) -> StoreError {
     let say = |fault, hint: Option<String>| {
         let known = StoreError::new(fault, format_args!("{}: {error}", path.display()));
         match hint {
@@ -29,7 +42,7 @@ pub(super) fn store_error(path: &Path, error: &sqlx::Error, moment: Moment) -> S
             None => known,
         }
     };
-    match code(error) {
+    match error.code() {
         // BUSY and LOCKED: another process holds the write lock for longer than the timeout.
         Some(5 | 6) => say(Fault::Unavailable, Some("another process is writing; try again".into())),
         // FULL
@@ -63,4 +76,35 @@ pub(super) fn damaged(path: &Path) -> String {
 /// A stored value that cannot be understood.
 pub(super) fn corrupt(path: &Path, what: impl std::fmt::Display) -> StoreError {
     StoreError::new(Fault::Corrupt, format_args!("{}: {what}", path.display())).with_hint(damaged(path))
+}
+
+/// Why a group of writes came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+    /// We do.
+    Ours(StoreError),
+}
+
+impl Failure {
+    /// In the words of the contract.
+    pub(super) fn said(self, path: &Path, moment: Moment) -> StoreError {
+        match self {
+            Self::Sqlite(error) => store_error(path, &error, moment),
+            Self::Ours(error) => error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Ours(error)
+    }
 }

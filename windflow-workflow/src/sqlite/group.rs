@@ -1,19 +1,18 @@
-//! One group of writes: decided in memory under the write lock, written with a few statements, committed once.
+//! One group of writes: decided in memory under the write lock, written, and committed once.
 //!
 //! What a single request is refused for (an old epoch, another head) is decided before anything is written, so that it
 //! fails alone. What fails while writing fails for all of the group.
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteConnection;
+use rusqlite::{Connection, OptionalExtension as _, params};
 use windflow_core::store::{Batch, Claim, Created, Fault, Lease, NewRun, Submission, WorkerId};
 use windflow_core::{Epoch, Namespace, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::cache::{Cache, Known, signed, unsigned};
-use super::fault::{Moment, store_error};
+use super::fault::{Failure, Moment};
 use super::request::{Answer, Request};
-use super::sql::{self, Statements};
+use super::sql;
 use super::store::Shared;
 
 /// A row of the journal to be written.
@@ -29,7 +28,7 @@ struct Appended {
 /// A group while it is worked on.
 pub(super) struct Group<'a> {
     shared: &'a Shared,
-    connection: &'a mut SqliteConnection,
+    connection: &'a Connection,
     cache: &'a mut Cache,
     keys: HashMap<(Namespace, String), RunId>,
     journal: Vec<Appended>,
@@ -43,7 +42,7 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(shared: &'a Shared, connection: &'a mut SqliteConnection, cache: &'a mut Cache) -> Self {
+    pub(super) fn new(shared: &'a Shared, connection: &'a Connection, cache: &'a mut Cache) -> Self {
         cache.trim();
         Self {
             shared,
@@ -60,19 +59,19 @@ impl<'a> Group<'a> {
     }
 
     /// Does it all, and answers everyone. Tells whether the connection may be used on.
-    pub(super) async fn run(mut self, statements: &mut Statements, requests: Vec<Request>) -> Done {
+    pub(super) fn run(mut self, requests: Vec<Request>) -> Done {
         let mut left = requests.into_iter();
-        let worked = match self.begin(left.as_slice()).await {
-            Ok(()) => self.decide(&mut left).await,
+        let worked = match self.begin(left.as_slice()) {
+            Ok(()) => self.decide(&mut left),
             Err(error) => Err(error),
         };
         let outcome = match worked {
             Err(error) => Err((error, Moment::Before)),
-            Ok(()) => self.write(statements).await,
+            Ok(()) => self.write(),
         };
         let failure = match outcome {
             Ok(()) => None,
-            Err((error, moment)) => Some(self.abandon(error, moment).await),
+            Err((error, moment)) => Some(self.abandon(error, moment)),
         };
         for answer in self.answers {
             answer.say(failure.as_ref());
@@ -84,14 +83,10 @@ impl<'a> Group<'a> {
         Done { news, failure, foreign: self.foreign }
     }
 
-    fn failed(&self, error: &sqlx::Error, moment: Moment) -> StoreError {
-        store_error(&self.shared.path, error, moment)
-    }
-
     /// Takes the write lock, and reads what the requests need and the cache does not have.
-    async fn begin(&mut self, requests: &[Request]) -> Result<(), sqlx::Error> {
-        let row = sqlx::query(sql::BEGIN).fetch_one(&mut *self.connection).await?;
-        let version: i64 = row.get(0);
+    fn begin(&mut self, requests: &[Request]) -> Result<(), Failure> {
+        sql::execute(self.connection, sql::BEGIN, [])?;
+        let version = sql::number(self.connection, sql::VERSION)?;
         if self.cache.version != Some(version) {
             if self.cache.version.is_some() {
                 self.shared.bell.ring_all();
@@ -102,16 +97,9 @@ impl<'a> Group<'a> {
         }
         let unknown: Vec<&RunId> =
             requests.iter().filter_map(Request::run).filter(|run| !self.cache.runs.contains_key(*run)).collect();
+        // Runs to be created are looked for too, one by one or by the thousand in a single question.
         if !unknown.is_empty() {
-            let found = sqlx::query(
-                "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.seq, \
-                 h.updated_at, h.finished FROM json_each(?) AS wanted CROSS JOIN runs AS r ON r.run = wanted.value \
-                 JOIN heads AS h ON h.id = r.id",
-            )
-            .bind(serde_json::to_string(&unknown).unwrap_or_default())
-            .fetch_all(&mut *self.connection)
-            .await?;
-            self.learn(&found)?;
+            self.learn(sql::FIND_RUNS, &serde_json::to_string(&unknown).unwrap_or_default())?;
         }
         let keys: Vec<(&Namespace, &String)> = requests
             .iter()
@@ -121,33 +109,26 @@ impl<'a> Group<'a> {
             })
             .collect();
         if !keys.is_empty() {
-            let found = sqlx::query(
-                "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.seq, \
-                 h.updated_at, h.finished FROM json_each(?) AS wanted CROSS JOIN runs AS r \
-                 ON r.namespace = wanted.value ->> 0 AND r.key = wanted.value ->> 1 JOIN heads AS h ON h.id = r.id",
-            )
-            .bind(serde_json::to_string(&keys).unwrap_or_default())
-            .fetch_all(&mut *self.connection)
-            .await?;
-            self.learn(&found)?;
+            self.learn(sql::FIND_KEYS, &serde_json::to_string(&keys).unwrap_or_default())?;
         }
         if self.cache.last_id.is_none() && requests.iter().any(|request| matches!(request, Request::Create { .. })) {
-            let row = sqlx::query("SELECT coalesce(max(id), 0) FROM runs").fetch_one(&mut *self.connection).await?;
-            self.cache.last_id = Some(row.get(0));
+            self.cache.last_id = Some(sql::number(self.connection, "SELECT coalesce(max(id), 0) FROM runs")?);
         }
         if self.cache.workers.is_none() && requests.iter().any(|request| matches!(request, Request::Claim { .. })) {
-            let rows = sqlx::query("SELECT worker, until FROM workers").fetch_all(&mut *self.connection).await?;
-            let worker = |row: &sqlx::sqlite::SqliteRow| {
-                (WorkerId(row.get::<String, _>(0).into()), Timestamp(unsigned(row.get(1))))
-            };
-            self.cache.workers = Some(rows.iter().map(worker).collect());
+            let mut statement = self.connection.prepare_cached("SELECT worker, until FROM workers")?;
+            let workers = statement.query_map([], |row| {
+                Ok((WorkerId(row.get::<_, String>(0)?.into()), Timestamp(unsigned(row.get(1)?))))
+            })?;
+            self.cache.workers = Some(workers.collect::<Result<_, _>>()?);
         }
         Ok(())
     }
 
-    fn learn(&mut self, rows: &[sqlx::sqlite::SqliteRow]) -> Result<(), sqlx::Error> {
-        for row in rows {
-            let known = Known::read(&self.shared.path, row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    fn learn(&mut self, question: &str, wanted: &str) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare_cached(question)?;
+        let mut rows = statement.query([wanted])?;
+        while let Some(row) = rows.next()? {
+            let known = Known::read(&self.shared.path, row)?;
             if let Some(key) = &known.key {
                 self.keys.insert((known.summary.namespace.clone(), key.clone()), known.summary.run.clone());
             }
@@ -157,31 +138,32 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    async fn decide(&mut self, requests: &mut std::vec::IntoIter<Request>) -> Result<(), sqlx::Error> {
+    fn decide(&mut self, requests: &mut std::vec::IntoIter<Request>) -> Result<(), Failure> {
         for request in requests {
             match request {
                 Request::Create { new, events, to } => {
-                    let answer = self.create(*new, events).await;
+                    let answer = self.create(*new, events);
                     self.answer(answer, |answer| Answer::Created(to, answer))?;
                 }
                 Request::Append { batch, events, to } => {
-                    let answer = self.append(*batch, events).await;
+                    let answer = self.append(*batch, events);
                     self.answer(answer, |answer| Answer::Done(to, answer))?;
                 }
                 Request::Claim { run, worker, now, until, to } => {
-                    let answer = self.claim(run, worker, now, until).await;
+                    let answer = self.claim(run, worker, now, until);
                     self.answer(answer, |answer| Answer::Claimed(to, answer))?;
                 }
                 Request::Renew { worker, until, to } => {
-                    let answer = self.renew(worker, until).await;
+                    let answer = self.renew(worker, until);
                     self.answer(answer, |answer| Answer::Done(to, answer))?;
                 }
                 Request::Release { lease, to } => {
-                    let answer = self.release(&lease).await;
+                    let answer = self.release(&lease);
                     self.answer(answer, |answer| Answer::Done(to, answer))?;
                 }
+                Request::Look => {}
                 Request::Submit { submission, to } => {
-                    let answer = self.submit(*submission).await;
+                    let answer = self.submit(*submission);
                     self.answer(answer, |answer| Answer::Submitted(to, answer))?;
                 }
             }
@@ -194,11 +176,14 @@ impl<'a> Group<'a> {
         &mut self,
         answer: Result<T, Trouble>,
         keep: impl FnOnce(Result<T, StoreError>) -> Answer,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), Failure> {
         let (answer, failure) = match answer {
             Ok(answer) => (Ok(answer), None),
             Err(Trouble::Refused(error)) => (Err(error), None),
-            Err(Trouble::Sqlite(error)) => (Err(self.failed(&error, Moment::Before)), Some(error)),
+            Err(Trouble::Sqlite(error)) => {
+                let said = Failure::Sqlite(error).said(&self.shared.path, Moment::Before);
+                (Err(said.clone()), Some(Failure::Ours(said)))
+            }
         };
         self.answers.push(keep(answer));
         failure.map_or(Ok(()), Err)
@@ -212,7 +197,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    async fn create(&mut self, new: NewRun, events: Vec<u8>) -> Result<Created, Trouble> {
+    fn create(&mut self, new: NewRun, events: Vec<u8>) -> Result<Created, Trouble> {
         let run = new.summary.run.clone();
         let key = new.key.clone().map(|key| (new.summary.namespace.clone(), key));
         let there = Some(&run).filter(|run| self.cache.runs.contains_key(*run));
@@ -220,13 +205,10 @@ impl<'a> Group<'a> {
             return Ok(self.known(&there)?.exists());
         }
         fits(self.shared, &new.summary, &run, Seq(0), new.events.len())?;
-        self.vouch(&new.worker).await?;
+        self.vouch(&new.worker)?;
         for blob in new.blobs.iter().filter(|blob| !self.cache.blobs.contains(&blob.hash)) {
-            sqlx::query("INSERT INTO blobs (hash, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING")
-                .bind(blob.hash.to_string())
-                .bind(blob.bytes.to_vec())
-                .execute(&mut *self.connection)
-                .await?;
+            let insert = "INSERT INTO blobs (hash, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            sql::execute(self.connection, insert, params![blob.hash.to_string(), &*blob.bytes])?;
             self.wrote = true;
         }
         // Forgotten again with everything else should the commit fail.
@@ -259,7 +241,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    async fn append(&mut self, batch: Batch, events: Vec<u8>) -> Result<(), Trouble> {
+    fn append(&mut self, batch: Batch, events: Vec<u8>) -> Result<(), Trouble> {
         let (shared, run) = (self.shared, &batch.lease.run);
         let known = self.known(run)?;
         if known.epoch != batch.lease.epoch {
@@ -273,31 +255,28 @@ impl<'a> Group<'a> {
         fits(shared, &batch.summary, run, batch.after, batch.events.len())?;
         let (id, epoch, last) = (known.id, known.epoch, batch.summary.seq);
         known.take(batch.summary);
+        if batch.release {
+            let news = known.give_back();
+            self.news.extend(news);
+        }
         self.changed.insert(run.clone());
         self.journal(id, last, batch.events.len(), batch.at, epoch, events);
         if !batch.consumed.is_empty() {
             // Entries with a dedup key stay as memories of it.
-            sqlx::query(
-                "UPDATE inbox SET request = NULL, principal = '' WHERE id = ?1 AND dedup IS NOT NULL \
-                 AND entry IN (SELECT value FROM json_each(?2)); \
-                 DELETE FROM inbox WHERE id = ?1 AND dedup IS NULL AND entry IN (SELECT value FROM json_each(?2))",
-            )
-            .bind(id)
-            .bind(serde_json::to_string(&batch.consumed).unwrap_or_default())
-            .execute(&mut *self.connection)
-            .await?;
+            let forget = "UPDATE inbox SET request = NULL, principal = '' WHERE id = ?1 AND dedup IS NOT NULL \
+                          AND entry IN (SELECT value FROM json_each(?2))";
+            let delete = "DELETE FROM inbox WHERE id = ?1 AND dedup IS NULL \
+                          AND entry IN (SELECT value FROM json_each(?2))";
+            let consumed = serde_json::to_string(&batch.consumed).unwrap_or_default();
+            for text in [forget, delete] {
+                sql::execute(self.connection, text, params![id, consumed])?;
+            }
             self.wrote = true;
         }
         Ok(())
     }
 
-    async fn claim(
-        &mut self,
-        run: RunId,
-        worker: WorkerId,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Claim, Trouble> {
+    fn claim(&mut self, run: RunId, worker: WorkerId, now: Timestamp, until: Timestamp) -> Result<Claim, Trouble> {
         if let Some((by, held)) = self.known(&run)?.lease.clone() {
             let renewed = self.cache.workers.as_ref().and_then(|workers| workers.get(&by)).copied();
             let held = held.max(renewed.unwrap_or_default());
@@ -305,7 +284,7 @@ impl<'a> Group<'a> {
                 return Ok(Claim::Held { by, until: held });
             }
         }
-        self.vouch(&worker).await?;
+        self.vouch(&worker)?;
         let known = self.known(&run)?;
         known.epoch = Epoch(known.epoch.0 + 1);
         known.lease = Some((worker.clone(), until));
@@ -316,20 +295,18 @@ impl<'a> Group<'a> {
     }
 
     /// Lets other processes see that a worker lives, from before its first lease on.
-    async fn vouch(&mut self, worker: &WorkerId) -> Result<(), Trouble> {
+    fn vouch(&mut self, worker: &WorkerId) -> Result<(), Trouble> {
         let new = self.shared.liveness.vouch(worker).map_err(|error| {
             let what = format_args!("{}: cannot lock the file of worker {worker}: {error}", self.shared.path.display());
             Trouble::refused(Fault::Unavailable, what)
         })?;
-        if new { self.renew(worker.clone(), Timestamp(0)).await } else { Ok(()) }
+        if new { self.renew(worker.clone(), Timestamp(0)) } else { Ok(()) }
     }
 
-    async fn renew(&mut self, worker: WorkerId, until: Timestamp) -> Result<(), Trouble> {
-        sqlx::query("INSERT INTO workers (worker, until) VALUES (?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)")
-            .bind(worker.0.to_string())
-            .bind(signed(until.0))
-            .execute(&mut *self.connection)
-            .await?;
+    fn renew(&mut self, worker: WorkerId, until: Timestamp) -> Result<(), Trouble> {
+        let upsert = "INSERT INTO workers (worker, until) VALUES (?1, ?2) \
+                      ON CONFLICT DO UPDATE SET until = max(until, excluded.until)";
+        sql::execute(self.connection, upsert, params![&*worker.0, signed(until.0)])?;
         if let Some(workers) = &mut self.cache.workers {
             let entry = workers.entry(worker).or_default();
             *entry = until.max(*entry);
@@ -338,96 +315,46 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    async fn release(&mut self, lease: &Lease) -> Result<(), Trouble> {
+    fn release(&mut self, lease: &Lease) -> Result<(), Trouble> {
         let known = self.known(&lease.run)?;
         if known.epoch != lease.epoch || known.lease.is_none() {
             return Ok(());
         }
-        known.lease = None;
-        known.row_changed = true;
-        // Only a run that wants to be driven is news: every run that ends is given back, too.
-        let wanted = known.summary.wake_at.map(|_| known.summary.namespace.clone());
+        let news = known.give_back();
         self.changed.insert(lease.run.clone());
-        self.news.extend(wanted);
+        self.news.extend(news);
         Ok(())
     }
 
-    async fn submit(&mut self, submission: Submission) -> Result<(u64, bool), Trouble> {
+    fn submit(&mut self, submission: Submission) -> Result<(u64, bool), Trouble> {
         let known = self.known(&submission.run)?;
         let (id, namespace) = (known.id, known.summary.namespace.clone());
         if let Some(dedup) = &submission.dedup {
-            let there = sqlx::query("SELECT entry FROM inbox WHERE id = ? AND dedup = ?")
-                .bind(id)
-                .bind(dedup.clone())
-                .fetch_optional(&mut *self.connection)
-                .await?;
-            if let Some(row) = there {
-                return Ok((unsigned(row.get(0)), true));
+            let mut statement =
+                self.connection.prepare_cached("SELECT entry FROM inbox WHERE id = ?1 AND dedup = ?2")?;
+            let there: Option<i64> = statement.query_row(params![id, dedup], |row| row.get(0)).optional()?;
+            if let Some(entry) = there {
+                return Ok((unsigned(entry), true));
             }
         }
         let unwritable = |error: serde_json::Error| {
             Trouble::refused(Fault::Unavailable, format_args!("the submission cannot be written: {error}"))
         };
-        let done = sqlx::query("INSERT INTO inbox (id, dedup, at, principal, request) VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(submission.dedup)
-            .bind(signed(submission.at.0))
-            .bind(serde_json::to_string(&submission.principal).map_err(unwritable)?)
-            .bind(serde_json::to_string(&submission.request).map_err(unwritable)?)
-            .execute(&mut *self.connection)
-            .await?;
+        let principal = serde_json::to_string(&submission.principal).map_err(unwritable)?;
+        let request = serde_json::to_string(&submission.request).map_err(unwritable)?;
+        let insert = "INSERT INTO inbox (id, dedup, at, principal, request) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = params![id, submission.dedup, signed(submission.at.0), principal, request];
+        sql::execute(self.connection, insert, values)?;
         self.wrote = true;
         self.news.insert(namespace);
-        Ok((unsigned(done.last_insert_rowid()), false))
+        Ok((unsigned(self.connection.last_insert_rowid()), false))
     }
 
     /// Writes what was decided, and commits.
-    async fn write(&mut self, statements: &mut Statements) -> Result<(), (sqlx::Error, Moment)> {
-        let before = |error| (error, Moment::Before);
-        let changed: Vec<&Known> = self.changed.iter().filter_map(|run| self.cache.runs.get(run)).collect();
-        let rows: Vec<&Known> = changed.iter().copied().filter(|known| known.row_changed).collect();
-        for rows in rows.chunks(sql::MOST) {
-            let (text, mut values) = statements.upsert_runs(rows.len());
-            for known in rows {
-                let summary = &known.summary;
-                let text = serde_json::to_string(summary).map_err(|error| before(sqlx::Error::Encode(error.into())))?;
-                let worker = known.lease.as_ref().map(|(worker, _)| worker.0.to_string());
-                values.push(known.id).push(summary.run.to_string()).push(summary.namespace.to_string());
-                values.push(known.key.clone()).push(known.fingerprint.to_string()).push(summary.workflow.to_string());
-                values.push(summary.state.as_str().to_owned()).push(summary.wake_at.map(|at| signed(at.0)));
-                values.push(signed(summary.created_at.0)).push(signed(known.epoch.0)).push(worker);
-                values.push(known.lease.as_ref().map(|(_, until)| signed(until.0))).push(text);
-            }
-            let values = values.done().map_err(before)?;
-            sqlx::query_with(text, values).execute(&mut *self.connection).await.map_err(before)?;
-        }
-        let heads: Vec<&Known> = changed.into_iter().filter(|known| known.head_changed).collect();
-        let nothing = rows.is_empty() && heads.is_empty() && !self.wrote;
-        let chunks = self.journal.len().max(heads.len()).div_ceil(sql::MOST);
-        for chunk in 0..chunks {
-            let of = |length: usize| (chunk * sql::MOST).min(length)..((chunk + 1) * sql::MOST).min(length);
-            let (heads, journal) = (&heads[of(heads.len())], of(self.journal.len()));
-            let commit = chunk + 1 == chunks;
-            let (text, mut values, padding) = statements.append(journal.len(), heads.len(), commit);
-            for appended in &mut self.journal[journal] {
-                let events = std::mem::take(&mut appended.events);
-                values.push(appended.id).push(signed(appended.last.0)).push(appended.count as i64);
-                values.push(signed(appended.at.0)).push(signed(appended.epoch.0)).push(events);
-            }
-            values.pad(padding.journal);
-            for known in heads {
-                let summary = &known.summary;
-                values.push(known.id).push(signed(summary.seq.0)).push(signed(summary.updated_at.0));
-                values.push(i64::from(summary.finished));
-            }
-            let moment = if commit { Moment::Commit } else { Moment::Before };
-            let values = values.done().map_err(before)?;
-            sqlx::query_with(text, values).execute(&mut *self.connection).await.map_err(|error| (error, moment))?;
-        }
-        if chunks == 0 {
-            let end = if nothing { "ROLLBACK" } else { "COMMIT" };
-            sqlx::query(end).execute(&mut *self.connection).await.map_err(|error| (error, Moment::Commit))?;
-        }
+    fn write(&mut self) -> Result<(), (Failure, Moment)> {
+        let wrote = self.write_rows().map_err(|failure| (failure, Moment::Before))?;
+        let end = if wrote { sql::COMMIT } else { sql::ROLLBACK };
+        sql::execute(self.connection, end, []).map_err(|error| (error.into(), Moment::Commit))?;
         for run in std::mem::take(&mut self.changed) {
             if let Some(known) = self.cache.runs.get_mut(&run) {
                 (known.row_changed, known.head_changed) = (false, false);
@@ -439,19 +366,53 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
+    /// Writes what was decided. Says whether that was anything.
+    fn write_rows(&mut self) -> Result<bool, Failure> {
+        let mut wrote = self.wrote || !self.journal.is_empty();
+        let mut upsert = self.connection.prepare_cached(sql::UPSERT_RUN)?;
+        let mut replace = self.connection.prepare_cached(sql::REPLACE_HEAD)?;
+        for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)) {
+            let summary = &known.summary;
+            if known.row_changed {
+                let unwritable = |error| StoreError::new(Fault::Unavailable, format_args!("a run's row: {error}"));
+                let text = serde_json::to_string(summary).map_err(unwritable)?;
+                upsert.execute(params![
+                    known.id,
+                    summary.run.as_str(),
+                    summary.namespace.as_str(),
+                    known.key,
+                    known.fingerprint.to_string(),
+                    summary.workflow.as_str(),
+                    summary.state.as_str(),
+                    summary.wake_at.map(|at| signed(at.0)),
+                    signed(summary.created_at.0),
+                    signed(known.epoch.0),
+                    known.lease.as_ref().map(|(worker, _)| &*worker.0),
+                    known.lease.as_ref().map(|(_, until)| signed(until.0)),
+                    text,
+                ])?;
+            }
+            if known.head_changed {
+                let (seq, at) = (signed(summary.seq.0), signed(summary.updated_at.0));
+                replace.execute(params![known.id, seq, at, summary.finished])?;
+            }
+            wrote |= known.row_changed || known.head_changed;
+        }
+        let mut append = self.connection.prepare_cached(sql::APPEND)?;
+        for row in &self.journal {
+            let (last, at, epoch) = (signed(row.last.0), signed(row.at.0), signed(row.epoch.0));
+            append.execute(params![row.id, last, row.count as i64, at, epoch, row.events])?;
+        }
+        Ok(wrote)
+    }
+
     /// Undoes what was begun, and says what that means.
-    async fn abandon(&mut self, error: sqlx::Error, moment: Moment) -> StoreError {
+    fn abandon(&mut self, failure: Failure, moment: Moment) -> StoreError {
         self.cache.forget();
         self.cache.blobs.clear();
         // Fails harmlessly when SQLite has rolled back by itself, or nothing was begun.
-        drop(sqlx::query("ROLLBACK").execute(&mut *self.connection).await);
-        match error {
-            sqlx::Error::Decode(inner) if inner.is::<StoreError>() => match inner.downcast::<StoreError>() {
-                Ok(error) => *error,
-                Err(inner) => self.failed(&sqlx::Error::Decode(inner), moment),
-            },
-            error => self.failed(&error, moment),
-        }
+        drop(sql::execute(self.connection, sql::ROLLBACK, []));
+        failure.said(&self.shared.path, moment)
     }
 }
 
@@ -470,7 +431,7 @@ enum Trouble {
     /// By itself.
     Refused(StoreError),
     /// With the whole group.
-    Sqlite(sqlx::Error),
+    Sqlite(rusqlite::Error),
 }
 
 impl Trouble {
@@ -479,8 +440,8 @@ impl Trouble {
     }
 }
 
-impl From<sqlx::Error> for Trouble {
-    fn from(error: sqlx::Error) -> Self {
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Row as _};
+use rusqlite::{Connection, OpenFlags};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Notify, mpsc};
 use windflow_core::StoreError;
 use windflow_core::store::{Bell, Fault, WorkerId};
@@ -68,13 +67,10 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
     schema::migrate(&path, &mut connection).await?;
     connection.close().await.map_err(failed)?;
 
-    let writing = options_of
-        .clone()
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("journal_size_limit", "67108864")
-        .pragma("wal_autocheckpoint", "2000");
-    let mut connection = SqliteConnection::connect_with(&writing).await.map_err(failed)?;
+    let (file, patience) = (path.clone(), options.busy_timeout);
+    let writing = tokio::task::spawn_blocking(move || connect(&file, patience));
+    let writing = writing.await.map_err(|error| StoreError::new(Fault::Unavailable, error))?;
+    let connection = writing.map_err(|error| store_error(&path, &error, Moment::Before))?;
     let pool = SqlitePoolOptions::new()
         .max_connections(options.readers.max(1))
         .test_before_acquire(false)
@@ -87,31 +83,39 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
         StoreError::new(Fault::Unusable, format_args!("{}: cannot keep locks there: {error}", folder.display()))
             .with_hint("make the folder writable")
     })?;
-    forget_the_dead(&liveness, &mut connection).await.map_err(failed)?;
+    forget_the_dead(&liveness, &connection).map_err(|error| store_error(&path, &error, Moment::Before))?;
     let (requests, inbox) = mpsc::channel(4_096);
-    let shared = Arc::new(Shared {
-        path,
-        bell: Bell::new(),
-        liveness,
-        waiting: AtomicUsize::new(0),
-        waits: Notify::new(),
-        closed: Notify::new(),
-    });
-    tokio::spawn(writer::write(Arc::clone(&shared), connection, inbox));
+    let shared = Arc::new(Shared { path, bell: Bell::new(), liveness, closed: Notify::new() });
+    let of = Arc::clone(&shared);
+    std::thread::Builder::new()
+        .name("windflow-sqlite".to_owned())
+        .spawn(move || writer::write(&of, connection, inbox))
+        .map_err(|error| StoreError::new(Fault::Unavailable, format_args!("cannot start the writer: {error}")))?;
     Ok(SqliteStore::new(shared, pool, requests))
 }
 
+/// The writer's connection.
+fn connect(path: &Path, patience: Duration) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(patience)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 2000",
+    )?;
+    Ok(connection)
+}
+
 /// Removes the rows of workers whose process has gone: their leases are free without them.
-async fn forget_the_dead(liveness: &Liveness, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let rows = sqlx::query("SELECT worker FROM workers").fetch_all(&mut *connection).await?;
-    let workers: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+fn forget_the_dead(liveness: &Liveness, connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare("SELECT worker FROM workers")?;
+    let workers: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let dead: Vec<&String> =
         workers.iter().filter(|worker| !liveness.lives(&WorkerId(worker.as_str().into()))).collect();
     if !dead.is_empty() {
-        sqlx::query("DELETE FROM workers WHERE worker IN (SELECT value FROM json_each(?))")
-            .bind(serde_json::to_string(&dead).unwrap_or_default())
-            .execute(connection)
-            .await?;
+        let delete = "DELETE FROM workers WHERE worker IN (SELECT value FROM json_each(?1))";
+        connection.execute(delete, [serde_json::to_string(&dead).unwrap_or_default()])?;
     }
     Ok(())
 }

@@ -9,12 +9,38 @@ type To<T> = oneshot::Sender<Result<T, StoreError>>;
 /// One call that writes. Events were encoded by the caller, so that callers share that work.
 #[derive(Debug)]
 pub(super) enum Request {
-    Create { new: Box<NewRun>, events: Vec<u8>, to: To<Created> },
-    Append { batch: Box<Batch>, events: Vec<u8>, to: To<()> },
-    Claim { run: RunId, worker: WorkerId, now: Timestamp, until: Timestamp, to: To<Claim> },
-    Renew { worker: WorkerId, until: Timestamp, to: To<()> },
-    Release { lease: Lease, to: To<()> },
-    Submit { submission: Box<Submission>, to: To<(u64, bool)> },
+    Create {
+        new: Box<NewRun>,
+        events: Vec<u8>,
+        to: To<Created>,
+    },
+    Append {
+        batch: Box<Batch>,
+        events: Vec<u8>,
+        to: To<()>,
+    },
+    Claim {
+        run: RunId,
+        worker: WorkerId,
+        now: Timestamp,
+        until: Timestamp,
+        to: To<Claim>,
+    },
+    Renew {
+        worker: WorkerId,
+        until: Timestamp,
+        to: To<()>,
+    },
+    Release {
+        lease: Lease,
+        to: To<()>,
+    },
+    Submit {
+        submission: Box<Submission>,
+        to: To<(u64, bool)>,
+    },
+    /// Look whether another process has written.
+    Look,
 }
 
 impl Request {
@@ -26,7 +52,7 @@ impl Request {
             Self::Claim { run, .. } => Some(run),
             Self::Release { lease, .. } => Some(&lease.run),
             Self::Submit { submission, .. } => Some(&submission.run),
-            Self::Renew { .. } => None,
+            Self::Renew { .. } | Self::Look => None,
         }
     }
 
@@ -36,6 +62,7 @@ impl Request {
             Self::Create { to, .. } => drop(to.send(Err(error))),
             Self::Claim { to, .. } => drop(to.send(Err(error))),
             Self::Submit { to, .. } => drop(to.send(Err(error))),
+            Self::Look => {}
             Self::Append { to, .. } | Self::Renew { to, .. } | Self::Release { to, .. } => drop(to.send(Err(error))),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
@@ -18,23 +18,22 @@ use super::open::{SqliteOptions, open};
 use super::read;
 use super::request::Request;
 
+/// How often the file is asked whether another process has written, while somebody waits for news.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// What the store and its writer share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub path: PathBuf,
     pub bell: Bell,
     pub liveness: Liveness,
-    /// How many wait for news.
-    pub waiting: AtomicUsize,
-    /// Rung when somebody begins to wait.
-    pub waits: Notify,
     /// Rung when the writer has closed the file.
     pub closed: Notify,
 }
 
 /// Keeps journals in one SQLite file.
 ///
-/// One task writes: it gathers the calls that wait and commits them together, durably (`synchronous=FULL`), so that
+/// One thread writes: it gathers the calls that wait and commits them together, durably (`synchronous=FULL`), so that
 /// many runs cost little more than one. Other processes may use the same file at the same time: a cancel submitted
 /// from another terminal reaches the process that drives the run. Clones share one store; the file is closed when the
 /// last one goes, or by [`SqliteStore::close`].
@@ -49,7 +48,7 @@ impl SqliteStore {
     /// Opens a file, which is made when it is missing, for its owner only. Beside it lives the folder `workers`, whose
     /// locked files say which processes live.
     ///
-    /// Must be called within a tokio runtime, which carries the writing task.
+    /// Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`Fault::Unusable`] when the place cannot be used (no permission, a link, a network file system, a newer
@@ -172,17 +171,14 @@ impl Store for SqliteStore {
     }
 
     async fn news(&self, namespace: &Namespace, seen: u64) -> u64 {
-        /// Counts a wait, also when it is dropped.
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
+        loop {
+            tokio::select! {
+                biased;
+                count = self.shared.bell.heard(namespace, seen) => return count,
+                // When the queue is full, the writer looks anyway.
+                () = tokio::time::sleep(LOOK) => drop(self.requests.try_send(Request::Look)),
             }
         }
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.shared.waiting);
-        self.shared.waits.notify_one();
-        self.shared.bell.heard(namespace, seen).await
     }
 
     async fn blob(&self, hash: ContentHash) -> Result<Option<Arc<[u8]>>, StoreError> {

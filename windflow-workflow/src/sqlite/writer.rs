@@ -1,12 +1,12 @@
-//! The one task that writes: it takes what waits, and commits it together.
+//! The one thread that writes: it takes what waits, and commits it together.
+//!
+//! It is a thread, and calls SQLite itself, because every hop to another thread and back costs a commit about as much
+//! as a fast disk does.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Row as _};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 use windflow_core::StoreError;
 use windflow_core::store::Fault;
@@ -14,14 +14,11 @@ use windflow_core::store::Fault;
 use super::cache::Cache;
 use super::group::Group;
 use super::request::Request;
-use super::sql::Statements;
+use super::sql;
 use super::store::Shared;
 
 /// At most so many calls share a commit.
 const MOST: usize = 4_096;
-
-/// How often the file is asked whether another process has written, while somebody waits for news.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// How long the lock is left to others that write to the same file.
 const TURN: Duration = Duration::from_millis(5);
@@ -30,41 +27,30 @@ const TURN: Duration = Duration::from_millis(5);
 const LARGE_LOG: u64 = 64 * 1024 * 1024;
 
 /// Serves requests until nobody can ask any more, then closes the file.
-pub(super) async fn write(
-    shared: Arc<Shared>,
-    mut connection: SqliteConnection,
-    mut requests: mpsc::Receiver<Request>,
-) {
+pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc::Receiver<Request>) {
     let mut cache = Cache::default();
-    let mut statements = Statements::default();
     let mut broken: Option<StoreError> = None;
     let mut warned_at = LARGE_LOG;
     let mut commits = 0_u64;
-    loop {
-        let mut group = Vec::new();
-        let waited_for = shared.waiting.load(Ordering::Relaxed) > 0 && broken.is_none();
-        let taken = tokio::select! {
-            biased;
-            taken = requests.recv_many(&mut group, MOST) => Some(taken),
-            () = shared.waits.notified() => None,
-            () = tokio::time::sleep(LOOK), if waited_for => {
-                look(&shared, &mut connection, &mut cache).await;
-                None
-            }
-        };
-        match taken {
-            None => continue,
-            Some(0) => break,
-            Some(_) => {}
+    let mut group = Vec::new();
+    while requests.blocking_recv_many(&mut group, MOST) > 0 {
+        let mut group = std::mem::take(&mut group);
+        let all = group.len();
+        group.retain(|request| !matches!(request, Request::Look));
+        if group.len() < all && broken.is_none() {
+            look(shared, &connection, &mut cache);
+        }
+        if group.is_empty() {
+            continue;
         }
         if let Some(error) = &broken {
             group.into_iter().for_each(|request| request.fail(error.clone()));
             continue;
         }
-        let done = Group::new(&shared, &mut connection, &mut cache).run(&mut statements, group).await;
+        let done = Group::new(shared, &connection, &mut cache).run(group);
         if done.foreign {
             // SQLite's lock has no queue: whoever waits for it looks now and then, and must find it free at times.
-            tokio::time::sleep(TURN).await;
+            std::thread::sleep(TURN);
         }
         done.news.iter().for_each(|namespace| shared.bell.ring(namespace));
         if done.failure.is_some_and(|failure| failure.fault == Fault::Unknown) {
@@ -78,16 +64,15 @@ pub(super) async fn write(
             watch_log(&shared.path, &mut warned_at);
         }
     }
-    if let Err(error) = connection.close().await {
+    if let Err((_, error)) = connection.close() {
         tracing::warn!(file = %shared.path.display(), %error, "the store was not closed cleanly");
     }
     shared.closed.notify_one();
 }
 
 /// Rings for everybody when another process has written.
-async fn look(shared: &Shared, connection: &mut SqliteConnection, cache: &mut Cache) {
-    let Ok(row) = sqlx::query("PRAGMA data_version").fetch_one(connection).await else { return };
-    let version: i64 = row.get(0);
+fn look(shared: &Shared, connection: &Connection, cache: &mut Cache) {
+    let Ok(version) = sql::number(connection, sql::VERSION) else { return };
     let before = cache.version;
     if before != Some(version) {
         cache.forget();
