@@ -6,7 +6,7 @@ use windflow_core::target::{Applied, Plan, Target};
 
 use super::args_stack::{ApplyArgs, TargetArgs};
 use super::place::{Call, Named, agreed, target};
-use super::plan;
+use super::plan::{self, PlanFile};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -96,10 +96,15 @@ pub async fn carry_out(
 
 fn read(path: &Path) -> Result<Plan, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::usage(format_args!("{}: {error}", path.display())))?;
-    let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| {
+    let not_a_plan = |error: serde_json::Error| {
         Failure::usage(format_args!("{}: is not a plan: {error}", path.display()))
             .hint("plans are written by `windflow plan --out FILE`")
+    };
+    let file: PlanFile = serde_json::from_slice(&bytes).map_err(not_a_plan)?;
+    let plan = file.read().map_err(|why| {
+        Failure::usage(format_args!("{}: {why}", path.display())).hint("change the stack, and plan again")
     })?;
+    let plan: Plan = serde_json::from_value(plan).map_err(not_a_plan)?;
     if plan.version != Plan::VERSION {
         let message = format_args!(
             "{}: is a plan of version {}, and this command reads {}",

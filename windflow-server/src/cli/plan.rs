@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+use windflow_core::ContentHash;
 use windflow_core::target::{Context, Desired, Plan, Target, TargetExt as _};
 
 use windflow_core::workflow::has_expression;
@@ -64,10 +66,31 @@ pub async fn of(target: &dyn Target, cx: &Context, named: &Named) -> Result<Plan
     }
 }
 
+/// A plan in a file, with what tells whether somebody has changed it since it was shown.
+#[derive(Serialize, Deserialize)]
+pub struct PlanFile {
+    plan: serde_json::Value,
+    digest: ContentHash,
+}
+
+impl PlanFile {
+    fn of(plan: &Plan) -> Result<Self, serde_json::Error> {
+        let plan = serde_json::to_value(plan)?;
+        Ok(Self { digest: ContentHash::of_value(&plan), plan })
+    }
+
+    /// The plan, unless it was edited. Against mistakes, not against whoever can compute a hash.
+    pub fn read(self) -> Result<serde_json::Value, &'static str> {
+        let whole = ContentHash::of_value(&self.plan) == self.digest;
+        if whole { Ok(self.plan) } else { Err("was changed after it was written") }
+    }
+}
+
 /// Writes a plan for its owner only.
 fn write(path: &Path, plan: &Plan) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::failed(format_args!("{}: {error}", path.display()));
-    let text = serde_json::to_string_pretty(plan).map_err(|error| failed(error.into()))?;
+    let text = PlanFile::of(plan).and_then(|file| serde_json::to_string_pretty(&file));
+    let text = text.map_err(|error| failed(error.into()))?;
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)

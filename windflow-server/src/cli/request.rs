@@ -21,12 +21,26 @@ const NOTICE: Duration = Duration::from_secs(1);
 
 /// Puts a request into the run's inbox. Whoever drives the run takes it in; if nobody does, says how it goes on.
 async fn ask(project: &Project, id: &RunId, request: Request, done: &str) -> Result<Exit, Failure> {
+    ask_once(project, id, request, done, None).await
+}
+
+/// As [`ask`]; a second request under one key is refused, because only the first counts.
+async fn ask_once(
+    project: &Project,
+    id: &RunId,
+    request: Request,
+    done: &str,
+    key: Option<String>,
+) -> Result<Exit, Failure> {
     let store = Arc::new(project.store_with_runs().await?);
     let engine = project.engine(Arc::clone(&store) as _, false, Drive::Own, None);
     let name = request.name();
-    let asked = engine.submit(id, request, project.principal(), None).await;
+    let asked = engine.submit(id, request, project.principal(), key).await;
     engine.shutdown().await;
-    asked?;
+    if asked?.duplicate {
+        return Err(Failure::failed(format_args!("run {id}: that was answered already"))
+            .hint(format!("how it is: windflow runs show {id}")));
+    }
     let patience = Instant::now();
     let mut taken = store.inbox(id).await?.is_empty();
     while !taken && patience.elapsed() < NOTICE {
@@ -122,7 +136,11 @@ pub async fn approve(project: &Project, args: ApproveArgs) -> Result<Exit, Failu
     let decision = if args.reject { "reject" } else { "approve" };
     let payload = json!({ "decision": decision, "comment": args.comment });
     let done = format!("{node} is {}", if args.reject { "rejected" } else { "approved" });
-    ask(project, &args.id, Request::Signal { name, payload }, &done).await
+    // One answer for each time the step asks; a later attempt may ask again.
+    let run = load(project, &args.id).await?;
+    let attempt = run.run.workflow().find(node.as_str()).map_or(0, |at| run.run.step(at).attempt);
+    let key = format!("approve:{node}:{attempt}");
+    ask_once(project, &args.id, Request::Signal { name, payload }, &done, Some(key)).await
 }
 
 async fn load(project: &Project, id: &RunId) -> Result<Tail, Failure> {

@@ -23,7 +23,8 @@ pub(super) fn map<'a>(
         return None;
     }
     let Some(map) = input.as_object() else {
-        problems.push((String::new(), format!("must be a map with {}", required.join(", "))));
+        let keys = if required.is_empty() { known } else { required };
+        problems.push((String::new(), format!("must be a map with {}", keys.join(", "))));
         return None;
     };
     for key in map.keys().filter(|key| !known.contains(&key.as_str())) {

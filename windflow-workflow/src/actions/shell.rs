@@ -283,10 +283,9 @@ impl Action for ShellAction {
             return Err(StepError::unknown("shell.stopped", format_args!("'{program}' was ended with {exit}: {why}")));
         }
         if !input.expect.exit.contains(&exit) {
-            let what = format_args!(
-                "'{program}' ended with {exit}: {}",
-                tail(if stderr.is_empty() { &stdout } else { &stderr })
-            );
+            let said = tail(if stderr.is_empty() { &stdout } else { &stderr });
+            let said = if said.is_empty() { "it wrote nothing".to_owned() } else { said };
+            let what = format_args!("'{program}' ended with {exit}: {said}");
             return Err(StepError::new(ErrorClass::Retryable, "shell.exit", what));
         }
         Ok(Outcome::Done(json!({

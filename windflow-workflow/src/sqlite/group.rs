@@ -11,6 +11,7 @@ use windflow_core::{Epoch, Namespace, RunId, Seq, StoreError, Summary, Timestamp
 
 use super::cache::{Cache, Known, signed, unsigned};
 use super::fault::{Failure, Moment};
+use super::place;
 use super::request::{Answer, Request};
 use super::sql;
 use super::store::Shared;
@@ -353,6 +354,12 @@ impl<'a> Group<'a> {
     /// Writes what was decided, and commits.
     fn write(&mut self) -> Result<(), (Failure, Moment)> {
         let wrote = self.write_rows().map_err(|failure| (failure, Moment::Before))?;
+        // What is written into a file that nobody can open any more is lost, however durable.
+        if wrote && place::inode(&self.shared.path).ok() != Some(self.shared.inode) {
+            let what = format_args!("{} was removed or replaced while it was open", self.shared.path.display());
+            let lost = StoreError::new(Fault::Unusable, what).with_hint("put the file back, and start again");
+            return Err((Failure::Ours(lost), Moment::Before));
+        }
         let end = if wrote { sql::COMMIT } else { sql::ROLLBACK };
         sql::execute(self.connection, end, []).map_err(|error| (error.into(), Moment::Commit))?;
         for run in std::mem::take(&mut self.changed) {

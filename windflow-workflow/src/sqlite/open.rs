@@ -85,7 +85,10 @@ pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteS
     })?;
     forget_the_dead(&liveness, &connection).map_err(|error| store_error(&path, &error, Moment::Before))?;
     let (requests, inbox) = mpsc::channel(4_096);
-    let shared = Arc::new(Shared { path, bell: Bell::new(), liveness, closed: Notify::new() });
+    let inode = place::inode(&path).map_err(|error| {
+        StoreError::new(Fault::Unusable, format_args!("{}: cannot look at the file: {error}", path.display()))
+    })?;
+    let shared = Arc::new(Shared { path, inode, bell: Bell::new(), liveness, closed: Notify::new() });
     let of = Arc::clone(&shared);
     std::thread::Builder::new()
         .name("windflow-sqlite".to_owned())

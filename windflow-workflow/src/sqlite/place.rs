@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use windflow_core::StoreError;
@@ -49,6 +49,25 @@ fn unusable(what: impl std::fmt::Display, hint: &str) -> StoreError {
     StoreError::new(Fault::Unusable, what).with_hint(hint)
 }
 
+/// What tells one file from another that lies at the same path later.
+pub(super) fn inode(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.ino())
+}
+
+/// Refuses an empty or missing file beside a log that holds something: SQLite would take the log for another file's and
+/// wipe it, and with it what was acknowledged.
+fn refuse_orphan(file: &Path) -> Result<(), StoreError> {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+    let mut log = file.to_path_buf().into_os_string();
+    log.push("-wal");
+    if size(file) > 0 || size(Path::new(&log)) == 0 {
+        return Ok(());
+    }
+    let what = format_args!("{} is empty or gone, and its log {} is not", file.display(), Path::new(&log).display());
+    Err(StoreError::new(Fault::Corrupt, what)
+        .with_hint("put a backup in its place, or move the log away to begin anew"))
+}
+
 /// Makes folder and file, for us alone, and answers the path without links in its folder part.
 pub(super) fn prepare(path: &Path, network: bool) -> Result<PathBuf, StoreError> {
     let shown = path.display();
@@ -88,6 +107,7 @@ pub(super) fn prepare(path: &Path, network: bool) -> Result<PathBuf, StoreError>
             tracing::warn!(file = %Path::new(&beside).display(), "others on this machine may read the journal (chmod 600)");
         }
     }
+    refuse_orphan(&file)?;
     // SQLite gives its side files the mode of the main one, so it must be right before SQLite sees it.
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file) {
         Ok(_) => Ok(file),

@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub path: PathBuf,
+    /// Which file was opened: another may lie at its path by now, or none.
+    pub inode: u64,
     pub bell: Bell,
     pub liveness: Liveness,
     /// Rung when the writer has closed the file.
