@@ -439,7 +439,7 @@ impl Driver {
         if state.is_final() || matches!(state, RunState::Stuck | RunState::Paused) {
             self.inner.hub.tell(self.run.id(), Known::Ended(Arc::new(Report::of(&self.run))));
         } else {
-            self.inner.hub.tell(self.run.id(), Known::Active);
+            self.inner.hub.grew(self.run.id());
         }
     }
 }

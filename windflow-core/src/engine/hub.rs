@@ -20,23 +20,44 @@ pub(super) enum Known {
     Ended(Arc<Report>),
 }
 
-/// One channel for each run somebody waits for.
+/// One channel for each run somebody waits for or follows.
 #[derive(Debug, Default)]
-pub(super) struct Hub(Mutex<HashMap<RunId, watch::Sender<Known>>>);
+pub(super) struct Hub(Mutex<HashMap<RunId, Channel>>);
+
+#[derive(Debug)]
+struct Channel {
+    known: watch::Sender<Known>,
+    /// Whether somebody wants to hear of every append. Whoever only waits for the end must not be woken by each: in
+    /// memory that would cost more than a step.
+    followed: bool,
+}
 
 impl Hub {
+    /// For whoever waits for the end.
     pub(super) fn subscribe(&self, run: &RunId, known: Known) -> watch::Receiver<Known> {
+        self.channel(run, known, false)
+    }
+
+    /// For whoever wants to hear of every append, too.
+    pub(super) fn follow(&self, run: &RunId, known: Known) -> watch::Receiver<Known> {
+        self.channel(run, known, true)
+    }
+
+    fn channel(&self, run: &RunId, known: Known, follows: bool) -> watch::Receiver<Known> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever stopped waiting leaves nothing behind for long.
         if all.len() > 64 && all.len().is_power_of_two() {
-            all.retain(|_, sender| sender.receiver_count() > 0);
+            all.retain(|_, channel| channel.known.receiver_count() > 0);
         }
-        all.entry(run.clone()).or_insert_with(|| watch::Sender::new(known)).subscribe()
+        let new = || Channel { known: watch::Sender::new(known), followed: false };
+        let channel = all.entry(run.clone()).or_insert_with(new);
+        channel.followed |= follows;
+        channel.known.subscribe()
     }
 
     pub(super) fn tell(&self, run: &RunId, known: Known) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = all.get(run) {
+        if let Some(Channel { known: sender, .. }) = all.get(run) {
             if sender.receiver_count() == 0 {
                 all.remove(run);
             } else {
@@ -45,10 +66,21 @@ impl Hub {
         }
     }
 
+    /// Tells that a run that is driven here has gone on.
+    pub(super) fn grew(&self, run: &RunId) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = all.get(run) {
+            channel.known.send_if_modified(|known| {
+                let was = std::mem::take(known);
+                channel.followed || !matches!(was, Known::Active)
+            });
+        }
+    }
+
     /// Notes that a run is no longer driven here, unless it is known how it ended.
     pub(super) fn rest(&self, run: &RunId) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = all.get(run) {
+        if let Some(Channel { known: sender, .. }) = all.get(run) {
             sender.send_if_modified(|known| {
                 let active = matches!(known, Known::Active);
                 if active {
@@ -62,8 +94,8 @@ impl Hub {
     /// Wakes everybody, so that they look again.
     pub(super) fn wake_all(&self) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for sender in all.values() {
-            sender.send_if_modified(|known| matches!(known, Known::Idle));
+        for channel in all.values() {
+            channel.known.send_if_modified(|known| matches!(known, Known::Idle));
         }
     }
 }

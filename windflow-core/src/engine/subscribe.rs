@@ -27,7 +27,7 @@ impl RunHandle {
     /// The run's events after a position, and then each as it becomes durable. [`Seq`] `0` begins with the first.
     #[must_use]
     pub fn subscribe(&self, after: Seq) -> Subscription {
-        let news = self.inner.hub.subscribe(&self.id, self.inner.known(&self.id));
+        let news = self.inner.hub.follow(&self.id, self.inner.known(&self.id));
         Subscription { handle: self.clone(), after, read: VecDeque::new(), news }
     }
 }
@@ -65,7 +65,7 @@ impl Subscription {
         tokio::select! {
             biased;
             changed = self.news.changed() => if changed.is_err() {
-                self.news = inner.hub.subscribe(&self.handle.id, inner.known(&self.handle.id));
+                self.news = inner.hub.follow(&self.handle.id, inner.known(&self.handle.id));
             },
             () = inner.kill.cancelled() => return Err(closing()),
             () = inner.closing.cancelled() => return Err(closing()),
