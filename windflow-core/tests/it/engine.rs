@@ -194,3 +194,35 @@ async fn a_panic_and_an_output_too_large_are_failures_of_the_step_alone() {
         assert!(report.problem.as_ref().unwrap().contains(problem), "{report:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_while_nobody_drove_comes_before_anything_that_is_due() {
+    let (store, count) = (MemoryStore::new(), Arc::default());
+    let one = engine(&store, &count).build();
+    let workflow = Workflow::builder("w")
+        .node(Node::new("a", "gate"))
+        .node(Node::new("b", "echo").needs(["a"]).input(json!(1)))
+        .build()
+        .unwrap();
+    let run = one.start_with(workflow, json!(null), StartOptions::default().run(id("r"))).await.unwrap();
+    let mut events = run.subscribe(Seq(0));
+    while events.next().await.unwrap().unwrap().event.kind() != "parked" {}
+    one.shutdown().await;
+    // Nobody drives it: the signal that would let it go on, and then the pause that must keep it.
+    for request in [
+        Request::Pause { reason: "wait".into() },
+        Request::Signal { name: SignalName::new("go").unwrap(), payload: json!(1) },
+    ] {
+        one.submit(&id("r"), request, ada(), None).await.unwrap();
+    }
+    let two = engine(&store, &count).drive(Drive::All).build();
+    let report = two.handle(id("r")).wait().await.unwrap();
+    assert_eq!(report.state, RunState::Paused);
+    assert_eq!(count.load(Ordering::SeqCst), 0, "nothing started after the pause");
+    two.submit(&id("r"), Request::Resume, ada(), None).await.unwrap();
+    let over = two.handle(id("r"));
+    while !over.summary().await.unwrap().state.is_final() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}

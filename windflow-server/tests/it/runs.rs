@@ -81,6 +81,8 @@ fn a_paused_run_goes_on_when_it_is_resumed() {
     let done = run.done();
     assert_eq!(done.code, 75, "{}", done.err);
     world.expect(0, "runs approve r ask");
+    let second = world.expect(1, "runs approve r ask --reject");
+    assert!(second.err.contains("that was answered already"), "{}", second.err);
     world.expect(0, "resume r --allow-shell");
 }
 

@@ -55,6 +55,10 @@ fn a_plan_is_2_and_is_applied_as_it_was_made() {
     let (world, port) = example();
     let plan = world.expect(2, "plan stack.yaml --out plan.json");
     snapshot::matches("plan", &world, &without_port(&plan.out, port));
+    let written = std::fs::read_to_string(world.dir.join("plan.json")).unwrap();
+    world.write("edited.json", &written.replace("demo-server", "other-server"));
+    let refused = world.expect(64, "apply --plan edited.json --yes");
+    assert!(refused.err.contains("edited.json: was changed after it was written"), "{}", refused.err);
     world.expect(0, "apply --plan plan.json --yes");
     let next = free_port();
     move_to(&world, &port.to_string(), next);

@@ -55,6 +55,35 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_log_whose_file_is_gone_is_not_wiped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.db");
+    fs::write(folder.path().join("w.db-wal"), "what was acknowledged").unwrap();
+    for empty in [false, true] {
+        if empty {
+            fs::write(&path, "").unwrap();
+        }
+        let error = open(&path).await.unwrap_err();
+        assert_eq!(error.fault, Fault::Corrupt);
+        assert!(error.to_string().contains("w.db-wal is not (put a backup in its place"), "{error}");
+        assert_eq!(path.exists(), empty, "nothing is made beside it");
+        assert_eq!(fs::read_to_string(folder.path().join("w.db-wal")).unwrap(), "what was acknowledged");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.db");
+    let store = open(&path).await.unwrap();
+    let (run, worker) = (RunId::generate(), WorkerId::generate());
+    fs::remove_file(&path).unwrap();
+    let error = store.create(new_run(&run, &Namespace::default(), &worker)).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unusable);
+    assert!(error.to_string().contains("was removed or replaced while it was open"), "{error}");
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("windflow.db");
