@@ -52,7 +52,13 @@ pub fn run(process: Process) -> Exit {
     runtime.shutdown_background();
     match done {
         // Whoever has stopped reading is not told anything more.
-        Ok(exit) => exit,
+        Ok(exit) => match output.lost() {
+            Some(why) if exit == Exit::Success => {
+                output.failure(&Failure::failed(format_args!("what was asked for cannot be written: {why}")));
+                Exit::Failed
+            }
+            _ => exit,
+        },
         Err(failure) => {
             output.failure(&failure);
             failure.exit

@@ -24,6 +24,8 @@ struct Inner {
     drawn: Mutex<usize>,
     /// Whoever read standard output has gone.
     broken: AtomicBool,
+    /// Why something that was to be read could not be written.
+    lost: Mutex<Option<String>>,
 }
 
 /// How a word is coloured, where colours are wanted.
@@ -64,7 +66,14 @@ impl Output {
             colours: process.colours(),
             drawn: Mutex::new(0),
             broken: AtomicBool::new(false),
+            lost: Mutex::new(None),
         }))
+    }
+
+    /// Why something that was to be read could not be written, if so.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether programs read it.
@@ -184,8 +193,12 @@ impl Output {
         let mut drawn = self.0.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         self.clear(&mut drawn);
         let mut to = io::stdout().lock();
-        if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
+        if let Err(error) = to.write_all(bytes).and_then(|()| to.flush()) {
             self.0.broken.store(true, Ordering::Relaxed);
+            // Who stopped reading has read enough; a disk that is full has not.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
+            }
         }
     }
 

@@ -166,3 +166,13 @@ fn a_state_file_that_cannot_be_used_is_69_and_is_named() {
     let done = world.expect(69, "runs list");
     assert!(done.err.contains("state.db"), "{}", done.err);
 }
+
+#[test]
+fn what_cannot_be_written_is_a_failure() {
+    let world = World::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = world.command("schema workflow");
+    let output = command.stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be written: No space left"));
+}
