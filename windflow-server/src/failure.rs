@@ -75,6 +75,8 @@ impl From<StoreError> for Failure {
     fn from(mut error: StoreError) -> Self {
         let exit = match error.fault {
             Fault::Corrupt | Fault::Unusable | Fault::Unavailable | Fault::Full => Exit::Unavailable,
+            // The only thing the command asks a store for by name is a run.
+            Fault::NotFound => return no_run(&error),
             _ => Exit::Failed,
         };
         let hint = error.hint.take();

@@ -176,3 +176,13 @@ fn what_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be written: No space left"));
 }
+
+#[test]
+fn a_run_that_is_not_there_is_64_whatever_is_asked_of_it() {
+    let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");
+    world.expect(0, "run w.yaml");
+    for asked in ["show", "events", "cancel", "pause", "retry"] {
+        let done = world.expect(64, &format!("runs {asked} nope"));
+        assert!(done.err.contains("windflow runs list"), "{asked}: {}", done.err);
+    }
+}
