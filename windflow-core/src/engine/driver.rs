@@ -99,9 +99,8 @@ impl Driver {
         }
     }
 
-    /// Drives the run until it needs nobody. `events` are decided and not durable yet; `fresh` says that the run was
-    /// created with them, so that they are.
-    /// Says whether the run is over.
+    /// Drives the run until it needs nobody. `claimed` says that it was taken from the store, and not created just now:
+    /// whatever is open in it was left by somebody else. Answers whether the run is over.
     pub(super) async fn drive(mut self, claimed: bool) -> bool {
         let kill = self.inner.kill.clone();
         let end = tokio::select! {
