@@ -21,6 +21,14 @@ fn is_alive(pid: i32) -> bool {
     !stat.is_empty() && !stat.contains(") Z ")
 }
 
+/// The session a process belongs to; 0 where its leader lives outside of this pid namespace, as in many containers, which is
+/// more than `getsid` of rustix can say.
+fn session(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1;
+    fields.split(' ').nth(3).unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn services_survive_the_exit_of_whoever_deployed_them() {
     let (place, port) = (Place::new(), free_port());
@@ -36,7 +44,6 @@ async fn services_survive_the_exit_of_whoever_deployed_them() {
     assert_eq!(observed.services["web"].endpoints[0].to_string(), format!("http://127.0.0.1:{port}"));
     let supervisor = place.supervisors();
     assert_eq!(supervisor.len(), 1, "one supervisor, and no trace of its first stage");
-    let session = |pid: i32| rustix::process::getsid(rustix::process::Pid::from_raw(pid)).unwrap();
     assert_ne!(session(supervisor[0]), session(std::process::id().cast_signed()), "it left the caller's session");
     assert_eq!(target.deploy(&cx("again"), stack).await.unwrap(), Applied::Nothing);
 }

@@ -76,15 +76,20 @@ impl Liveness {
         let path = self.path(worker);
         path.exists() && free(&path).is_none()
     }
-}
 
-impl Drop for Liveness {
-    fn drop(&mut self) {
-        let ours = std::mem::take(self.ours.get_mut().unwrap_or_else(PoisonError::into_inner));
+    /// Vouches for nobody any more.
+    pub(super) fn let_go(&self) {
+        let ours = std::mem::take(&mut *self.ours.lock().unwrap_or_else(PoisonError::into_inner));
         for worker in ours.keys() {
             // Best effort: what stays is swept by whoever opens the store next.
             drop(fs::remove_file(self.path(worker)));
         }
+    }
+}
+
+impl Drop for Liveness {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

@@ -67,6 +67,7 @@ pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc:
     if let Err((_, error)) = connection.close() {
         tracing::warn!(file = %shared.path.display(), %error, "the store was not closed cleanly");
     }
+    shared.liveness.let_go();
     shared.closed.notify_one();
 }
 
