@@ -20,34 +20,34 @@ const CHUNK: usize = 64;
 
 type Work = Pin<Box<dyn Future<Output = Input> + Send>>;
 
-/// Starts tasks. Returns the news of those that ended at once, where it was worth trying.
+/// Starts tasks. What ends at once, where it is worth trying, is put to the news.
 ///
 /// A single task is tried in place: a chain of steps then needs no other worker at all. Several are dealt out in chunks,
 /// each task of a chunk being tried in turn; what does not end at the first try gets a task of its own.
 pub(super) async fn start(
-    tasks: Vec<Task>,
+    tasks: &mut Vec<Task>,
     alone: bool,
     mailbox: &Arc<Mailbox>,
     kill: &CancellationToken,
-) -> Vec<Input> {
+    news: &mut Vec<Input>,
+) {
     if alone && tasks.len() == 1 {
-        let mut ended = Vec::new();
-        for task in tasks {
+        for task in tasks.drain(..) {
             let mut work: Work = Box::pin(task.run());
             match poll_once(&mut work).await {
-                Some(input) => ended.push(input),
+                Some(input) => news.push(input),
                 None => detach(work, Arc::clone(mailbox), kill.clone()),
             }
         }
-        return ended;
+        return;
     }
     let workers = tokio::runtime::Handle::current().metrics().num_workers();
     let each = tasks.len().div_ceil(workers * 2).clamp(1, CHUNK);
-    let mut tasks = tasks.into_iter();
+    let mut tasks = tasks.drain(..);
     loop {
         let chunk: Vec<Task> = tasks.by_ref().take(each).collect();
         if chunk.is_empty() {
-            return Vec::new();
+            return;
         }
         spawn_chunk(chunk, Arc::clone(mailbox), kill.clone());
     }

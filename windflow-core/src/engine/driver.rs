@@ -3,7 +3,6 @@
 //! First start, retry, cancel, compensation and recovery all pass through [`Driver::reconcile`]: it compares the tasks
 //! that run with the commands the run owes. There is no second program for any of them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +14,12 @@ use super::chunk;
 use super::handle::Report;
 use super::hub::Known;
 use super::mailbox::{Mailbox, Message};
+use super::open::Open;
 use super::perform::task;
 use super::reporter::Reporter;
 use super::task::Task;
 use crate::action::RunScope;
-use crate::id::{NodeIndex, Seq};
+use crate::id::Seq;
 use crate::outcome::StepError;
 use crate::planted::{Bug, is_planted};
 use crate::run::{Command, Event, Input, Recorded, Refused, Run, RunState};
@@ -40,8 +40,8 @@ pub(super) struct Driver {
     run: Run,
     mailbox: Arc<Mailbox>,
     scope: Arc<RunScope>,
-    /// What runs for the run, by node; the output's evaluation stands under no node.
-    open: BTreeMap<Option<NodeIndex>, Command>,
+    /// What runs for the run.
+    open: Open,
     /// Asks the open attempts to stop.
     stop: CancellationToken,
     /// Ends their tasks.
@@ -51,6 +51,21 @@ pub(super) struct Driver {
     checkpoints: Vec<oneshot::Sender<Result<(), StepError>>>,
     /// Whether the lease was given back with the last append.
     released: bool,
+    /// Whether those who wait were told that it cannot go on by itself.
+    halted: bool,
+    /// News that wait to be taken in, what they come to, and tasks that wait to be started: room that is kept, because a
+    /// step that does nothing costs little more than the allocations made for it.
+    news: Vec<Input>,
+    events: Vec<Event>,
+    tasks: Vec<Task>,
+}
+
+/// What came of some news, to be made durable as one.
+struct Decided {
+    after: Seq,
+    at: Timestamp,
+    events: Arc<[Event]>,
+    consumed: Vec<u64>,
 }
 
 /// Why a driver stopped.
@@ -85,16 +100,20 @@ impl Driver {
             reporter: Arc::new(reporter),
         };
         Self {
+            open: Open::of(run.workflow().len()),
             lease,
             run,
             mailbox,
             scope: Arc::new(scope),
-            open: BTreeMap::new(),
+            news: Vec::new(),
+            events: Vec::new(),
+            tasks: Vec::new(),
             stop: CancellationToken::new(),
             drop: inner.kill.child_token(),
             drop_at: None,
             checkpoints: Vec::new(),
             released: false,
+            halted: false,
             inner,
         }
     }
@@ -147,32 +166,33 @@ impl Driver {
 
     async fn work(&mut self, claimed: bool) -> Result<(), End> {
         if claimed {
-            let (mut inputs, consumed) = self.asked().await?;
-            inputs.insert(0, Input::Claimed { epoch: self.lease.epoch });
-            inputs.push(Input::Woke);
-            self.take_in(inputs, consumed).await?;
+            let (asked, consumed) = self.asked().await?;
+            self.news.push(Input::Claimed { epoch: self.lease.epoch });
+            self.news.extend(asked);
+            self.news.push(Input::Woke);
+            self.take_in(consumed).await?;
         }
         self.tell();
         loop {
-            let mut ended = self.reconcile().await;
+            self.reconcile().await;
             let messages = self.mailbox.take();
-            if ended.is_empty() && messages.is_empty() {
+            if self.news.is_empty() && messages.is_empty() {
                 if self.rests() {
                     return Ok(());
                 }
                 if self.wait().await {
                     return self.let_go().await;
                 }
-                ended.push(Input::Woke);
-                self.drop_late(&mut ended);
+                self.news.push(Input::Woke);
+                self.drop_late();
             }
             let mut look = false;
             for message in messages {
                 match message {
-                    Message::Input(input) => ended.push(input),
-                    Message::Inputs(inputs) => ended.extend(inputs),
+                    Message::Input(input) => self.news.push(input),
+                    Message::Inputs(inputs) => self.news.extend(inputs),
                     Message::Checkpoint { node, attempt, value, done } => {
-                        ended.push(Input::Checkpointed { node, attempt, value });
+                        self.news.push(Input::Checkpointed { node, attempt, value });
                         self.checkpoints.push(done);
                     }
                     Message::Inbox => look = true,
@@ -181,11 +201,11 @@ impl Driver {
             let mut consumed = Vec::new();
             if look {
                 // What people ask comes before what follows by itself: after a cancel nothing new starts.
-                let (mut asked, entries) = self.asked().await?;
-                asked.append(&mut ended);
-                (ended, consumed) = (asked, entries);
+                let (asked, entries) = self.asked().await?;
+                self.news.splice(0..0, asked);
+                consumed = entries;
             }
-            self.take_in(ended, consumed).await?;
+            self.take_in(consumed).await?;
             self.tell();
             if self.released {
                 return Ok(());
@@ -203,23 +223,25 @@ impl Driver {
         Ok(asked.unzip())
     }
 
-    /// Decides, makes durable, tells. Nothing is done about the decisions before they are durable.
-    async fn take_in(&mut self, inputs: Vec<Input>, consumed: Vec<u64>) -> Result<(), End> {
+    /// Decides what the news means, makes it durable, tells. Nothing is done about a decision before it is durable.
+    async fn take_in(&mut self, consumed: Vec<u64>) -> Result<(), End> {
         let (after, now) = (self.run.seq(), self.inner.now());
-        let mut events = Vec::new();
-        for input in inputs {
+        let mut news = std::mem::take(&mut self.news);
+        for input in news.drain(..) {
             self.close(&input);
-            events.extend(self.run.advance(now, input)?);
+            self.run.advance_into(now, input, &mut self.events)?;
         }
+        self.news = news;
         if is_planted(Bug::SkipDurableStart) {
-            let ended = self.reconcile().await;
+            self.reconcile().await;
+            let ended = std::mem::take(&mut self.news);
             if !ended.is_empty() {
                 self.mailbox.push(Message::Inputs(ended));
             }
         }
-        if !events.is_empty() || !consumed.is_empty() {
-            let at = self.run.updated_at();
-            self.append(after, at, events, consumed).await?;
+        if !self.events.is_empty() || !consumed.is_empty() {
+            let events = self.events.drain(..).collect();
+            self.append(Decided { after, at: self.run.updated_at(), events, consumed }).await?;
         }
         for done in self.checkpoints.drain(..) {
             // Whoever waits may have been stopped meanwhile.
@@ -228,23 +250,39 @@ impl Driver {
         Ok(())
     }
 
-    async fn append(&mut self, after: Seq, at: Timestamp, events: Vec<Event>, consumed: Vec<u64>) -> Result<(), End> {
-        let batch = Batch {
+    fn batch(&self, decided: &Decided) -> Batch {
+        Batch {
             lease: self.lease.clone(),
-            after,
-            at,
-            events: events.into(),
+            after: decided.after,
+            at: decided.at,
+            events: Arc::clone(&decided.events),
             summary: self.run.summary(),
-            consumed,
+            consumed: decided.consumed.clone(),
             release: self.open.is_empty() && self.run.state().is_final(),
-        };
+        }
+    }
+
+    async fn append(&mut self, decided: Decided) -> Result<(), End> {
+        let batch = self.batch(&decided);
+        let release = batch.release;
+        if let Err(error) = self.inner.store.append(batch).await {
+            self.append_again(&decided, error).await?;
+        }
+        self.released = release;
+        self.emit(&decided);
+        Ok(())
+    }
+
+    /// Makes a decision durable whose first append has failed.
+    async fn append_again(&self, decided: &Decided, mut error: StoreError) -> Result<(), End> {
         let give_up_at = self.inner.now().after(PATIENCE);
         let mut delay = FIRST_DELAY;
         loop {
-            let Err(error) = self.inner.store.append(batch.clone()).await else { break };
             match error.fault {
                 // It may have happened: nothing is decided before that is known.
-                Fault::Unknown if is_planted(Bug::UnknownCommitIsSuccess) || self.is_durable(&batch).await => break,
+                Fault::Unknown if is_planted(Bug::UnknownCommitIsSuccess) || self.is_durable(decided).await => {
+                    return Ok(());
+                }
                 Fault::Unavailable | Fault::Full if self.inner.now() < give_up_at => {
                     // Told once where people see it: until it is over, the run stands still.
                     if delay == FIRST_DELAY {
@@ -257,68 +295,68 @@ impl Driver {
                 }
                 _ => return Err(End::Lost(error)),
             }
+            match self.inner.store.append(self.batch(decided)).await {
+                Ok(()) => return Ok(()),
+                Err(next) => error = next,
+            }
         }
-        self.released = batch.release;
-        self.emit(&batch);
-        Ok(())
     }
 
-    /// Whether a batch is there after all. When that cannot be found out either, the run is given up: the next claim
+    /// Whether a decision is durable after all. When that cannot be found out either, the run is given up: the next claim
     /// fences out whatever may still be on its way.
-    async fn is_durable(&self, batch: &Batch) -> bool {
-        match self.inner.store.journal(self.run.id(), batch.after).await {
+    async fn is_durable(&self, Decided { after, events, .. }: &Decided) -> bool {
+        match self.inner.store.journal(self.run.id(), *after).await {
             Ok(found) => {
-                found.len() == batch.events.len()
-                    && found.iter().zip(batch.events.iter()).all(|(a, b)| a.epoch == batch.lease.epoch && a.event == *b)
+                found.len() == events.len()
+                    && found.iter().zip(events.iter()).all(|(a, b)| a.epoch == self.lease.epoch && a.event == *b)
             }
             Err(_) => false,
         }
     }
 
-    fn emit(&self, batch: &Batch) {
+    fn emit(&self, Decided { after, at, events, .. }: &Decided) {
         if self.inner.sinks.is_empty() {
             return;
         }
-        let recorded = record(batch.after, batch.at, batch.lease.epoch, &batch.events);
+        let recorded = record(*after, *at, self.lease.epoch, events);
         let emitted = Emitted { run: self.run.id(), workflow: self.run.workflow(), events: &recorded };
         self.inner.sinks.iter().for_each(|sink| sink.emit(&emitted));
     }
 
-    /// Compares what runs with what is owed: starts what is missing, asks what is no longer owed to stop. Returns the
-    /// news of what ended at once.
-    async fn reconcile(&mut self) -> Vec<Input> {
-        let mut missing = Vec::new();
+    /// Compares what runs with what is owed: starts what is missing, asks what is no longer owed to stop. What ends at
+    /// once is news.
+    async fn reconcile(&mut self) {
+        let alone = self.open.is_empty();
+        if alone && self.drop_at.take().is_some() {
+            (self.stop, self.drop) = (CancellationToken::new(), self.inner.kill.child_token());
+        }
         let mut surplus = false;
-        for node in self.run.take_touched() {
+        while let Some(node) = self.run.next_touched() {
             let owed = self.run.owed(node);
-            match (self.open.get(&Some(node)), owed) {
-                (Some(open), Some(owed)) if *open == owed => {}
+            match (self.open.at(node), owed) {
+                (Some(open), Some(owed)) if open == owed => {}
                 (Some(_), _) => surplus = true,
-                (None, Some(owed)) => missing.push(owed),
+                (None, Some(owed)) => self.begin(owed),
                 (None, None) => {}
             }
         }
         if let Some(outputs) = self.run.owed_outputs()
-            && !self.open.contains_key(&None)
+            && !self.open.outputs()
         {
-            missing.push(outputs);
+            self.begin(outputs);
         }
         if surplus && self.drop_at.is_none() {
             self.stop.cancel();
             self.drop_at = Some(self.inner.now().after(self.inner.grace));
         }
-        if self.open.is_empty() && self.drop_at.take().is_some() {
-            (self.stop, self.drop) = (CancellationToken::new(), self.inner.kill.child_token());
+        if !self.tasks.is_empty() {
+            chunk::start(&mut self.tasks, alone, &self.mailbox, &self.drop, &mut self.news).await;
         }
-        let alone = self.open.is_empty();
-        let mut tasks: Vec<Task> = Vec::with_capacity(missing.len());
-        for command in missing {
-            // A node named twice is started once.
-            if self.open.insert(slot(&command), command).is_none() {
-                tasks.extend(task(&self.inner, &self.run, &self.scope, &self.stop, command));
-            }
-        }
-        if tasks.is_empty() { Vec::new() } else { chunk::start(tasks, alone, &self.mailbox, &self.drop).await }
+    }
+
+    fn begin(&mut self, command: Command) {
+        self.open.insert(command);
+        self.tasks.extend(task(&self.inner, &self.run, &self.scope, &self.stop, command));
     }
 
     /// Notes that a task has ended.
@@ -330,40 +368,33 @@ impl Driver {
             Input::Evaluated { subject, .. } => (subject.node(), None),
             _ => return,
         };
-        let same = self.open.get(&node).is_some_and(|open| match open {
-            Command::Execute { attempt: of, .. }
-            | Command::Observe { attempt: of, .. }
-            | Command::Compensate { attempt: of, .. } => attempt == Some(*of),
-            Command::Evaluate(_) | Command::WakeAt(_) => attempt.is_none(),
-        });
-        if same {
-            self.open.remove(&node);
-            // It was surplus, or what is owed now waited for it to end.
-            if let Some(node) = node {
-                self.run.touch(node);
-            }
+        // It was surplus, or what is owed now waited for it to end.
+        if self.open.remove(node, attempt)
+            && let Some(node) = node
+        {
+            self.run.touch(node);
         }
     }
 
     /// Drops attempts that were asked to stop and did not: nobody knows how they ended.
-    fn drop_late(&mut self, ended: &mut Vec<Input>) {
+    fn drop_late(&mut self) {
         if self.drop_at.is_none_or(|at| at > self.inner.now()) {
             return;
         }
         self.drop.cancel();
         let error = || StepError::unknown("stopped", "the attempt did not stop within the grace period");
-        for command in self.open.values() {
-            match *command {
+        for command in self.open.commands() {
+            match command {
                 Command::Execute { node, attempt } => {
-                    ended.push(Input::Ended { node, attempt, result: Err(error()) });
+                    self.news.push(Input::Ended { node, attempt, result: Err(error()) });
                 }
                 Command::Compensate { node, attempt } => {
-                    ended.push(Input::Compensated { node, attempt, result: Err(error()) });
+                    self.news.push(Input::Compensated { node, attempt, result: Err(error()) });
                 }
                 _ => {}
             }
         }
-        self.open.retain(|_, command| matches!(command, Command::Execute { .. } | Command::Compensate { .. }));
+        self.open.drop_questions();
     }
 
     /// Whether the run needs nobody for a while.
@@ -407,7 +438,6 @@ impl Driver {
                 () = self.mailbox.wait() => {}
                 () = self.inner.services.clock.sleep_until(until) => break,
             }
-            let mut done = Vec::new();
             let messages = self.mailbox.take();
             let inputs = messages.into_iter().flat_map(|message| match message {
                 Message::Input(input) => vec![input],
@@ -424,30 +454,25 @@ impl Driver {
                     Input::Ended { result: Err(_), .. } | Input::Compensated { result: Err(_), .. } => {
                         self.close(&input);
                     }
-                    _ => done.push(input),
+                    _ => self.news.push(input),
                 }
             }
-            self.take_in(done, Vec::new()).await?;
+            self.take_in(Vec::new()).await?;
         }
-        self.take_in(vec![Input::Released], Vec::new()).await
+        self.news.push(Input::Released);
+        self.take_in(Vec::new()).await
     }
 
     /// Tells whoever waits in this process.
-    fn tell(&self) {
+    fn tell(&mut self) {
         let state = self.run.state();
-        if state.is_final() || matches!(state, RunState::Stuck | RunState::Paused) {
+        let halted = state.is_final() || matches!(state, RunState::Stuck | RunState::Paused);
+        if halted {
             self.inner.hub.tell(self.run.id(), Known::Ended(Arc::new(Report::of(&self.run))));
-        } else {
+        } else if self.halted || self.inner.hub.is_followed() {
             self.inner.hub.grew(self.run.id());
         }
-    }
-}
-
-fn slot(command: &Command) -> Option<NodeIndex> {
-    match command {
-        Command::Execute { node, .. } | Command::Observe { node, .. } | Command::Compensate { node, .. } => Some(*node),
-        Command::Evaluate(subject) => subject.node(),
-        Command::WakeAt(_) => None,
+        self.halted = halted;
     }
 }
 

@@ -10,6 +10,7 @@ mod hub;
 mod intake;
 mod load;
 mod mailbox;
+mod open;
 mod perform;
 mod reporter;
 mod subscribe;

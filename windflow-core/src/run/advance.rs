@@ -39,7 +39,7 @@ pub struct Start {
 pub(super) struct Advance<'a> {
     pub(super) run: &'a mut Run,
     pub(super) now: Timestamp,
-    pub(super) events: Vec<Event>,
+    pub(super) events: &'a mut Vec<Event>,
 }
 
 impl Run {
@@ -61,9 +61,8 @@ impl Run {
             epoch,
         };
         let mut run = Self::create(&created, now, plan)?;
-        let mut advance = Advance { run: &mut run, now, events: vec![Event::Created(Box::new(created))] };
-        advance.settle()?;
-        let events = advance.events;
+        let mut events = vec![Event::Created(Box::new(created))];
+        Advance { run: &mut run, now, events: &mut events }.settle()?;
         Ok((run, events))
     }
 
@@ -74,23 +73,34 @@ impl Run {
     /// [`Refused`] when the run is in no state for what is asked; it has not changed then. After
     /// [`Refused::Corrupt`] it must be dropped.
     pub fn advance(&mut self, now: Timestamp, input: Input) -> Result<Vec<Event>, Refused> {
+        let mut events = Vec::new();
+        self.advance_into(now, input, &mut events)?;
+        Ok(events)
+    }
+
+    /// [`Run::advance`], with what it decides put behind what was decided before.
+    pub(crate) fn advance_into(
+        &mut self,
+        now: Timestamp,
+        input: Input,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refused> {
         let now = now.max(self.updated_at);
-        let mut advance = Advance { run: self, now, events: Vec::new() };
+        let mut advance = Advance { run: self, now, events };
         match input {
             Input::Woke => {}
             Input::Claimed { epoch } => {
                 // What was asked while nobody drove the run comes before anything that follows by itself: a run that
                 // was cancelled or paused meanwhile starts nothing. The news after the claim, `Woke` if there is no
                 // other, lets it go on.
-                advance.claimed(epoch)?;
-                return Ok(advance.events);
+                return advance.claimed(epoch);
             }
             Input::Released => {
                 // Nothing is started any more: whoever takes the run next goes on from here.
                 if advance.run.count(StepState::Running) + advance.run.count(StepState::Undoing) > 0 {
                     advance.emit(Event::Released)?;
                 }
-                return Ok(advance.events);
+                return Ok(());
             }
             Input::Evaluated { subject, result } => advance.evaluated(subject, result)?,
             Input::Checkpointed { node, attempt, value } => {
@@ -108,8 +118,7 @@ impl Run {
             Input::Ended { .. } | Input::Compensated { .. } => {}
             Input::Asked { request, principal } => advance.asked(request, principal)?,
         }
-        advance.settle()?;
-        Ok(advance.events)
+        advance.settle()
     }
 }
 

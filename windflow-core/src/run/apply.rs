@@ -425,7 +425,7 @@ impl Run {
         self.counts[step.state as usize] -= 1;
         self.counts[state as usize] += 1;
         step.state = state;
-        self.touched.0.push(node);
+        self.touched.0.push_back(node);
     }
 
     pub(super) fn touch_all(&mut self) {

@@ -76,7 +76,7 @@ pub(super) enum Phase {
 
 /// The nodes whose owed command may have changed since somebody last asked: a note to the driver, no part of the state.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Touched(pub(super) Vec<NodeIndex>);
+pub(super) struct Touched(pub(super) VecDeque<NodeIndex>);
 
 impl PartialEq for Touched {
     fn eq(&self, _: &Self) -> bool {
@@ -371,12 +371,12 @@ impl Run {
 
     /// Has a node looked at again.
     pub(crate) fn touch(&mut self, node: NodeIndex) {
-        self.touched.0.push(node);
+        self.touched.0.push_back(node);
     }
 
-    /// The nodes whose owed command may have changed since this was last asked; a node may be named twice.
-    pub fn take_touched(&mut self) -> Vec<NodeIndex> {
-        std::mem::take(&mut self.touched.0)
+    /// The next node whose owed command may have changed since this was last asked; a node may be named twice.
+    pub(crate) fn next_touched(&mut self) -> Option<NodeIndex> {
+        self.touched.0.pop_front()
     }
 
     /// The row a store indexes.

@@ -96,20 +96,21 @@ impl World {
         Some((worker.clone(), renewed.max(*until)))
     }
 
-    /// Puts a run's row in place, and the alarm that follows from it.
-    fn settle(&mut self, run: &RunId, summary: Summary) {
-        let Some(row) = self.runs.get_mut(run) else { return };
-        let before = std::mem::replace(&mut row.summary, summary);
-        let after = row.summary.wake_at;
-        if before.wake_at == after {
+    /// Moves a run's alarm.
+    fn alarm(
+        alarms: &mut BTreeMap<Namespace, BTreeSet<(Timestamp, RunId)>>,
+        summary: &Summary,
+        before: Option<Timestamp>,
+    ) {
+        if before == summary.wake_at {
             return;
         }
-        let alarms = self.alarms.entry(before.namespace).or_default();
-        if let Some(at) = before.wake_at {
-            alarms.remove(&(at, run.clone()));
+        let alarms = alarms.entry(summary.namespace.clone()).or_default();
+        if let Some(at) = before {
+            alarms.remove(&(at, summary.run.clone()));
         }
-        if let Some(at) = after {
-            alarms.insert((at, run.clone()));
+        if let Some(at) = summary.wake_at {
+            alarms.insert((at, summary.run.clone()));
         }
     }
 }
@@ -193,7 +194,8 @@ impl Store for MemoryStore {
 
     async fn append(&self, batch: Batch) -> Result<(), StoreError> {
         let run = &batch.lease.run;
-        let mut world = self.world();
+        let mut guard = self.world();
+        let world = &mut *guard;
         let row = world.runs.get_mut(run).ok_or_else(|| unknown(run))?;
         if row.epoch != batch.lease.epoch && !is_planted(Bug::AcceptStaleEpoch) {
             return Err(StoreError::new(
@@ -218,9 +220,10 @@ impl Store for MemoryStore {
                 world.asked.entry(namespace).or_default().remove(run);
             }
         }
-        world.settle(run, batch.summary);
+        let before = std::mem::replace(&mut row.summary, batch.summary);
+        World::alarm(&mut world.alarms, &row.summary, before.wake_at);
         if batch.release {
-            self.give_back(&mut world, run);
+            self.give_back(world, run);
         }
         Ok(())
     }

@@ -20,8 +20,6 @@ pub(super) struct Known {
     pub summary: Summary,
     /// Whether the row in `runs` must be written.
     pub row_changed: bool,
-    /// Whether the row in `heads` must be written.
-    pub head_changed: bool,
 }
 
 impl Known {
@@ -40,7 +38,6 @@ impl Known {
             lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(until.unwrap_or_default())))),
             summary: summary(path, &text, row.get(8)?, row.get(9)?, row.get(10)?)?,
             row_changed: false,
-            head_changed: false,
         })
     }
 
@@ -48,16 +45,14 @@ impl Known {
         Created::Exists { summary: self.summary.clone(), fingerprint: self.fingerprint }
     }
 
-    /// Takes a newer summary, and notes which of its two rows that changes.
+    /// Takes a newer summary, and notes whether its row must say so: how far the run is, the journal says, too.
     pub(super) fn take(&mut self, summary: Summary) {
-        let Summary { seq, updated_at, finished, .. } = self.summary;
-        let old = std::mem::replace(&mut self.summary, summary);
-        let new = &mut self.summary;
-        let now = (new.seq, new.updated_at, new.finished);
-        (new.seq, new.updated_at, new.finished) = (seq, updated_at, finished);
-        self.row_changed |= *new != old;
-        (new.seq, new.updated_at, new.finished) = now;
-        self.head_changed = true;
+        let mut old = std::mem::replace(&mut self.summary, summary);
+        let new = &self.summary;
+        if new.seq > old.seq {
+            (old.seq, old.updated_at, old.finished) = (new.seq, new.updated_at, new.finished);
+        }
+        self.row_changed |= old != *new;
     }
 
     /// Ends the lease, and answers whom to tell. Only a run that wants to be driven is news: every run that ends is given
@@ -69,12 +64,14 @@ impl Known {
     }
 }
 
-/// A summary from its two rows.
+/// A summary from its row, and the last of the run's rows in the journal, which may be newer.
 pub(super) fn summary(path: &Path, text: &str, seq: i64, at: i64, finished: i64) -> Result<Summary, StoreError> {
     let mut summary: Summary =
         serde_json::from_str(text).map_err(|error| corrupt(path, format_args!("a run's row: {error}")))?;
-    (summary.seq, summary.updated_at) = (Seq(unsigned(seq)), Timestamp(unsigned(at)));
-    summary.finished = u32::try_from(finished).unwrap_or_default();
+    if Seq(unsigned(seq)) > summary.seq {
+        (summary.seq, summary.updated_at) = (Seq(unsigned(seq)), Timestamp(unsigned(at)));
+        summary.finished = u32::try_from(finished).unwrap_or_default();
+    }
     Ok(summary)
 }
 

@@ -23,6 +23,7 @@ struct Appended {
     count: usize,
     at: Timestamp,
     epoch: Epoch,
+    finished: u32,
     events: Vec<u8>,
 }
 
@@ -217,7 +218,8 @@ impl<'a> Group<'a> {
         let id = self.cache.last_id.unwrap_or_default() + 1;
         self.cache.last_id = Some(id);
         let epoch = Epoch(1);
-        self.journal(id, new.summary.seq, new.events.len(), new.at, epoch, events);
+        let (last, finished) = (new.summary.seq, new.summary.finished);
+        self.journal(Appended { id, last, count: new.events.len(), at: new.at, epoch, finished, events });
         if let Some(key) = key {
             self.keys.insert(key, run.clone());
         }
@@ -229,16 +231,15 @@ impl<'a> Group<'a> {
             lease: Some((new.worker.clone(), new.until)),
             summary: new.summary,
             row_changed: true,
-            head_changed: true,
         };
         self.cache.runs.insert(run.clone(), known);
         self.changed.insert(run.clone());
         Ok(Created::New(Lease { run, worker: new.worker, epoch }))
     }
 
-    fn journal(&mut self, id: i64, last: Seq, count: usize, at: Timestamp, epoch: Epoch, events: Vec<u8>) {
-        if count > 0 {
-            self.journal.push(Appended { id, last, count, at, epoch, events });
+    fn journal(&mut self, row: Appended) {
+        if row.count > 0 {
+            self.journal.push(row);
         }
     }
 
@@ -254,14 +255,14 @@ impl<'a> Group<'a> {
             return Err(Trouble::refused(Fault::Conflict, what));
         }
         fits(shared, &batch.summary, run, batch.after, batch.events.len())?;
-        let (id, epoch, last) = (known.id, known.epoch, batch.summary.seq);
+        let (id, epoch, last, finished) = (known.id, known.epoch, batch.summary.seq, batch.summary.finished);
         known.take(batch.summary);
-        if batch.release {
-            let news = known.give_back();
-            self.news.extend(news);
+        let news = if batch.release { known.give_back() } else { None };
+        if known.row_changed {
+            self.changed.insert(run.clone());
         }
-        self.changed.insert(run.clone());
-        self.journal(id, last, batch.events.len(), batch.at, epoch, events);
+        self.news.extend(news);
+        self.journal(Appended { id, last, count: batch.events.len(), at: batch.at, epoch, finished, events });
         if !batch.consumed.is_empty() {
             // Entries with a dedup key stay as memories of it.
             let forget = "UPDATE inbox SET request = NULL, principal = '' WHERE id = ?1 AND dedup IS NOT NULL \
@@ -364,7 +365,7 @@ impl<'a> Group<'a> {
         sql::execute(self.connection, end, []).map_err(|error| (error.into(), Moment::Commit))?;
         for run in std::mem::take(&mut self.changed) {
             if let Some(known) = self.cache.runs.get_mut(&run) {
-                (known.row_changed, known.head_changed) = (false, false);
+                known.row_changed = false;
                 if known.lease.is_none() && known.summary.state.is_final() {
                     self.cache.runs.remove(&run);
                 }
@@ -377,38 +378,31 @@ impl<'a> Group<'a> {
     fn write_rows(&mut self) -> Result<bool, Failure> {
         let mut wrote = self.wrote || !self.journal.is_empty();
         let mut upsert = self.connection.prepare_cached(sql::UPSERT_RUN)?;
-        let mut replace = self.connection.prepare_cached(sql::REPLACE_HEAD)?;
-        for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)) {
+        for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)).filter(|known| known.row_changed) {
             let summary = &known.summary;
-            if known.row_changed {
-                let unwritable = |error| StoreError::new(Fault::Unavailable, format_args!("a run's row: {error}"));
-                let text = serde_json::to_string(summary).map_err(unwritable)?;
-                upsert.execute(params![
-                    known.id,
-                    summary.run.as_str(),
-                    summary.namespace.as_str(),
-                    known.key,
-                    known.fingerprint.to_string(),
-                    summary.workflow.as_str(),
-                    summary.state.as_str(),
-                    summary.wake_at.map(|at| signed(at.0)),
-                    signed(summary.created_at.0),
-                    signed(known.epoch.0),
-                    known.lease.as_ref().map(|(worker, _)| &*worker.0),
-                    known.lease.as_ref().map(|(_, until)| signed(until.0)),
-                    text,
-                ])?;
-            }
-            if known.head_changed {
-                let (seq, at) = (signed(summary.seq.0), signed(summary.updated_at.0));
-                replace.execute(params![known.id, seq, at, summary.finished])?;
-            }
-            wrote |= known.row_changed || known.head_changed;
+            let unwritable = |error| StoreError::new(Fault::Unavailable, format_args!("a run's row: {error}"));
+            let text = serde_json::to_string(summary).map_err(unwritable)?;
+            upsert.execute(params![
+                known.id,
+                summary.run.as_str(),
+                summary.namespace.as_str(),
+                known.key,
+                known.fingerprint.to_string(),
+                summary.workflow.as_str(),
+                summary.state.as_str(),
+                summary.wake_at.map(|at| signed(at.0)),
+                signed(summary.created_at.0),
+                signed(known.epoch.0),
+                known.lease.as_ref().map(|(worker, _)| &*worker.0),
+                known.lease.as_ref().map(|(_, until)| signed(until.0)),
+                text,
+            ])?;
+            wrote = true;
         }
         let mut append = self.connection.prepare_cached(sql::APPEND)?;
         for row in &self.journal {
             let (last, at, epoch) = (signed(row.last.0), signed(row.at.0), signed(row.epoch.0));
-            append.execute(params![row.id, last, row.count as i64, at, epoch, row.events])?;
+            append.execute(params![row.id, last, row.count as i64, at, epoch, row.finished, row.events])?;
         }
         Ok(wrote)
     }

@@ -11,6 +11,7 @@ use windflow_core::{ContentHash, Epoch, Namespace, Recorded, RunId, Seq, StoreEr
 
 use super::cache::{self, signed, unsigned};
 use super::fault::{Moment, corrupt, store_error};
+use super::sql::join_head;
 use super::store::SqliteStore;
 
 fn failed(store: &SqliteStore) -> impl Fn(sqlx::Error) -> StoreError + '_ {
@@ -56,10 +57,11 @@ fn row_summary(store: &SqliteStore, row: &SqliteRow) -> Result<Summary, StoreErr
 }
 
 pub(super) async fn summary(store: &SqliteStore, run: &RunId) -> Result<Option<Summary>, StoreError> {
-    let row = sqlx::query(
-        "SELECT r.summary, h.seq, h.updated_at, h.finished FROM runs AS r JOIN heads AS h ON h.id = r.id \
-         WHERE r.run = ?",
-    )
+    let row = sqlx::query(concat!(
+        "SELECT r.summary, h.last, h.at, h.finished FROM runs AS r ",
+        join_head!(),
+        " WHERE r.run = ?"
+    ))
     .bind(run.to_string())
     .fetch_optional(store.pool())
     .await
@@ -69,13 +71,14 @@ pub(super) async fn summary(store: &SqliteStore, run: &RunId) -> Result<Option<S
 
 pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Summary>, StoreError> {
     let states: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
-    let rows = sqlx::query(
-        "SELECT r.summary, h.seq, h.updated_at, h.finished FROM runs AS r JOIN heads AS h ON h.id = r.id \
-         WHERE r.namespace = ?1 AND (?2 IS NULL OR r.workflow = ?2) \
+    let rows = sqlx::query(concat!(
+        "SELECT r.summary, h.last, h.at, h.finished FROM runs AS r ",
+        join_head!(),
+        " WHERE r.namespace = ?1 AND (?2 IS NULL OR r.workflow = ?2) \
          AND (?3 = '[]' OR r.state IN (SELECT value FROM json_each(?3))) \
          AND (?4 IS NULL OR r.id < (SELECT id FROM runs WHERE run = ?4 AND namespace = ?1)) \
          ORDER BY r.id DESC LIMIT ?5",
-    )
+    ))
     .bind(query.namespace.to_string())
     .bind(query.workflow.clone())
     .bind(serde_json::to_string(&states).unwrap_or_default())

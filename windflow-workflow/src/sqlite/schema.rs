@@ -14,8 +14,9 @@ const APPLICATION: i64 = 0x5746_4c57;
 
 /// Each version's changes, in order; the file's version is how many were applied. Never edit one that was released.
 ///
-/// - `runs` changes when something about a run that is searched for changes; `heads`, small and hot, with every append.
-/// - `journal` has one row per append, clustered by run: what was appended together is read together.
+/// - `journal` has one row per append, in the order of the appends: those of many runs fill few pages, and only pages are
+///   written. How far a run is stands in its last row.
+/// - `runs` changes only when something about a run changes that is searched for.
 /// - An inbox entry that was taken in loses its `request`; it stays when its dedup key must be remembered.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE runs (
@@ -37,22 +38,16 @@ CREATE UNIQUE INDEX runs_by_key ON runs (namespace, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_by_namespace ON runs (namespace, state);
 CREATE INDEX runs_by_wake ON runs (namespace, wake_at, worker, until) WHERE wake_at IS NOT NULL;
 
-CREATE TABLE heads (
-    id INTEGER PRIMARY KEY,
-    seq INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
-    finished INTEGER NOT NULL
-) STRICT;
-
 CREATE TABLE journal (
     id INTEGER NOT NULL,
     last INTEGER NOT NULL,
     count INTEGER NOT NULL,
     at INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
-    events BLOB NOT NULL,
-    PRIMARY KEY (id, last)
-) STRICT, WITHOUT ROWID;
+    finished INTEGER NOT NULL,
+    events BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX journal_by_run ON journal (id, last);
 
 CREATE TABLE inbox (
     entry INTEGER PRIMARY KEY AUTOINCREMENT,

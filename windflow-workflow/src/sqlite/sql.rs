@@ -16,19 +16,30 @@ pub(super) const UPSERT_RUN: &str = "INSERT INTO runs (id, run, namespace, key, 
      until = excluded.until, summary = excluded.summary";
 
 pub(super) const APPEND: &str =
-    "INSERT INTO journal (id, last, count, at, epoch, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    "INSERT INTO journal (id, last, count, at, epoch, finished, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
-pub(super) const REPLACE_HEAD: &str = "REPLACE INTO heads (id, seq, updated_at, finished) VALUES (?1, ?2, ?3, ?4)";
+/// How far a run `r` is: its last row `h` in the journal.
+macro_rules! join_head {
+    () => {
+        "JOIN journal AS h ON h.id = r.id AND h.last = (SELECT max(last) FROM journal WHERE id = r.id)"
+    };
+}
+pub(super) use join_head;
 
 /// Runs that are named in a list, as [`Known::read`](super::cache::Known::read) takes them.
-pub(super) const FIND_RUNS: &str = "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.seq, h.updated_at, \
-     h.finished FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.run = wanted.value \
-     JOIN heads AS h ON h.id = r.id";
+pub(super) const FIND_RUNS: &str = concat!(
+    "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.last, h.at, h.finished \
+     FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.run = wanted.value ",
+    join_head!()
+);
 
 /// Runs by namespace and key.
-pub(super) const FIND_KEYS: &str = "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.seq, h.updated_at, \
-     h.finished FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.namespace = wanted.value ->> 0 \
-     AND r.key = wanted.value ->> 1 JOIN heads AS h ON h.id = r.id";
+pub(super) const FIND_KEYS: &str = concat!(
+    "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.last, h.at, h.finished \
+     FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.namespace = wanted.value ->> 0 \
+     AND r.key = wanted.value ->> 1 ",
+    join_head!()
+);
 
 /// Runs a statement that answers nothing.
 pub(super) fn execute(

@@ -1,0 +1,87 @@
+//! What runs for one run now, by node.
+
+use crate::id::NodeIndex;
+use crate::run::{Command, Subject};
+
+/// One place for each node, because a map would make and drop a piece of itself for every step of a chain; and one for
+/// the evaluation of the run's outputs.
+#[derive(Debug)]
+pub(super) struct Open {
+    nodes: Vec<Option<Command>>,
+    outputs: bool,
+    count: usize,
+}
+
+impl Open {
+    pub(super) fn of(nodes: usize) -> Self {
+        Self { nodes: vec![None; nodes], outputs: false, count: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// What runs for a node.
+    pub(super) fn at(&self, node: NodeIndex) -> Option<Command> {
+        self.nodes.get(node.index()).copied().flatten()
+    }
+
+    /// Whether the outputs are being evaluated.
+    pub(super) fn outputs(&self) -> bool {
+        self.outputs
+    }
+
+    /// Notes that a command is being carried out. Its node must be free.
+    pub(super) fn insert(&mut self, command: Command) {
+        match node_of(&command) {
+            Some(node) => self.nodes[node.index()] = Some(command),
+            None => self.outputs = true,
+        }
+        self.count += 1;
+    }
+
+    /// Notes the end of what ran for a node, or of the outputs; `attempt` is absent for evaluations. Says whether that
+    /// was open: what was dropped may still speak.
+    pub(super) fn remove(&mut self, node: Option<NodeIndex>, attempt: Option<u32>) -> bool {
+        let was_open = match node {
+            None => std::mem::take(&mut self.outputs),
+            Some(node) => {
+                let place = self.nodes.get_mut(node.index());
+                place.and_then(|place| place.take_if(|open| attempt_of(open) == attempt)).is_some()
+            }
+        };
+        self.count -= usize::from(was_open);
+        was_open
+    }
+
+    /// All commands that are being carried out for nodes.
+    pub(super) fn commands(&self) -> impl Iterator<Item = Command> {
+        self.nodes.iter().copied().flatten()
+    }
+
+    /// Forgets what changes nothing in the world: observations and evaluations.
+    pub(super) fn drop_questions(&mut self) {
+        for place in &mut self.nodes {
+            place.take_if(|command| !matches!(command, Command::Execute { .. } | Command::Compensate { .. }));
+        }
+        self.outputs = false;
+        self.count = self.nodes.iter().flatten().count();
+    }
+}
+
+fn node_of(command: &Command) -> Option<NodeIndex> {
+    match command {
+        Command::Execute { node, .. } | Command::Observe { node, .. } | Command::Compensate { node, .. } => Some(*node),
+        Command::Evaluate(subject) => Subject::node(*subject),
+        Command::WakeAt(_) => None,
+    }
+}
+
+fn attempt_of(command: &Command) -> Option<u32> {
+    match command {
+        Command::Execute { attempt, .. } | Command::Observe { attempt, .. } | Command::Compensate { attempt, .. } => {
+            Some(*attempt)
+        }
+        Command::Evaluate(_) | Command::WakeAt(_) => None,
+    }
+}
