@@ -1,6 +1,6 @@
 //! What an engine is made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::facade::Engine;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
+use super::own::Own;
 use crate::action::{Action, Registry, Services};
 use crate::evaluator::{Evaluator, PathEvaluator};
 use crate::id::{ActionName, Namespace, RunId};
@@ -48,8 +49,8 @@ pub(super) struct Inner {
     pub(super) active: Mutex<BTreeMap<RunId, Arc<Mailbox>>>,
     /// Held while a run is claimed and handed to its driver.
     pub(super) taking: tokio::sync::Mutex<()>,
-    /// The runs an engine of [`Drive::Own`] looks after.
-    pub(super) own: Mutex<BTreeSet<RunId>>,
+    /// What an engine of [`Drive::Own`] looks after.
+    pub(super) own: Mutex<Own>,
     /// Runs that could not be loaded, and when to try again.
     pub(super) set_aside: Mutex<BTreeMap<RunId, Timestamp>>,
     pub(super) hub: Hub,

@@ -68,6 +68,19 @@ struct Decided {
     consumed: Vec<u64>,
 }
 
+/// How a run was left.
+pub(super) struct Rest {
+    /// Whether it is over.
+    pub(super) over: bool,
+    /// When it wants to be driven again.
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+impl Rest {
+    /// Somebody has to look.
+    const UNKNOWN: Self = Self { over: false, wake_at: Some(Timestamp(0)) };
+}
+
 /// Why a driver stopped.
 enum End {
     /// The run needs nobody now.
@@ -119,17 +132,20 @@ impl Driver {
     }
 
     /// Drives the run until it needs nobody. `claimed` says that it was taken from the store, and not created just now:
-    /// whatever is open in it was left by somebody else. Answers whether the run is over.
-    pub(super) async fn drive(mut self, claimed: bool) -> bool {
+    /// whatever is open in it was left by somebody else. Answers how it is left.
+    pub(super) async fn drive(mut self, claimed: bool) -> Rest {
         let kill = self.inner.kill.clone();
         let end = tokio::select! {
             biased;
-            () = kill.cancelled() => return false,
+            () = kill.cancelled() => return Rest::UNKNOWN,
             end = self.work(claimed) => end,
         };
         self.drop.cancel();
         let id = self.run.id().clone();
-        let over = end.is_ok() && self.run.state().is_final();
+        let rest = match end {
+            Ok(()) => Rest { over: self.run.state().is_final(), wake_at: self.run.summary().wake_at },
+            Err(_) => Rest::UNKNOWN,
+        };
         let end = match end {
             Err(end) => end,
             Ok(()) => End::Rest,
@@ -147,7 +163,7 @@ impl Driver {
         if !self.released {
             self.give_back().await;
         }
-        over
+        rest
     }
 
     /// Gives the lease back, however long the store is away: a lease that is kept and not used would be renewed for

@@ -13,6 +13,7 @@ use crate::hash::ContentHash;
 use crate::id::{Epoch, Principal, RunId};
 use crate::run::{Request, Run, Start};
 use crate::store::{Blob, Created, NewRun, Store, Submission};
+use crate::time::Timestamp;
 use crate::workflow::{Severity, Workflow};
 
 /// How a run is started.
@@ -193,7 +194,7 @@ impl Engine {
         let events = Arc::clone(&new.events);
         match inner.store.create(new).await? {
             Created::New(lease) => {
-                inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+                inner.own_insert(id.clone(), None);
                 inner.emit_first(&run, now, &events);
                 inner.spawn(lease, run, false);
                 Ok(self.handle(id))
@@ -229,7 +230,7 @@ impl Engine {
 
     fn look_after(&self, run: &RunId) {
         let inner = self.inner();
-        inner.own.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone());
+        inner.own_insert(run.clone(), Some(Timestamp(0)));
         inner.look.notify_one();
     }
 

@@ -60,14 +60,15 @@ impl Inner {
         let driver = Driver::new(Arc::clone(self), lease, run, Arc::clone(&mailbox));
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            let over = driver.drive(claimed).await;
+            let rest = driver.drive(claimed).await;
             inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             inner.hub.rest(&id);
             let asked = mailbox.take().iter().any(|message| matches!(message, Message::Inbox));
-            if over && !asked && inner.drive == Drive::Own {
+            if rest.over && !asked && inner.drive == Drive::Own {
                 // Nothing more will come of it, and to ask the store would cost as much as one of its steps.
-                inner.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                inner.own_remove(&id);
             } else {
+                inner.own_insert(id, if asked { Some(Timestamp(0)) } else { rest.wake_at });
                 // What came in while it was being given back must not wait for the next hint.
                 inner.look.notify_one();
             }
@@ -179,7 +180,7 @@ impl Inner {
         }
         let wake = match self.drive {
             Drive::All => self.store.next_wake(&self.namespace).await?,
-            Drive::Own => self.own_wake().await?,
+            Drive::Own => self.own_wake(),
         };
         // A run that is due and could not be taken must not make this loop spin.
         let soonest = now.after(Duration::from_millis(100));
@@ -196,33 +197,5 @@ impl Inner {
         let mut aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
         aside.retain(|_, until| *until > now);
         aside.contains_key(run)
-    }
-
-    fn own_idle(&self) -> Vec<RunId> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.into_iter().filter(|run| !self.is_active(run)).collect()
-    }
-
-    async fn own_due(&self, now: Timestamp) -> Result<Vec<RunId>, StoreError> {
-        let mut due = Vec::new();
-        for run in self.own_idle() {
-            let Some(summary) = self.store.summary(&run).await? else { continue };
-            let asked = !self.store.inbox(&run).await?.is_empty();
-            if asked || summary.wake_at.is_some_and(|at| at <= now) {
-                due.push(run);
-            } else if summary.state.is_final() {
-                self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
-            }
-        }
-        Ok(due)
-    }
-
-    async fn own_wake(&self) -> Result<Option<Timestamp>, StoreError> {
-        let mut wake = None;
-        for run in self.own_idle() {
-            let at = self.store.summary(&run).await?.and_then(|summary| summary.wake_at);
-            wake = [wake, at].into_iter().flatten().min();
-        }
-        Ok(wake)
     }
 }

@@ -11,6 +11,7 @@ mod intake;
 mod load;
 mod mailbox;
 mod open;
+mod own;
 mod perform;
 mod reporter;
 mod subscribe;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod engine;
+mod idle;
 
 #[cfg(feature = "sim")]
 mod simulation;
