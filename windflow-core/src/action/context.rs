@@ -75,7 +75,7 @@ pub struct StepContext {
     pub(crate) generation: u32,
     pub(crate) compensating: bool,
     pub(crate) deadline: Option<Timestamp>,
-    pub(crate) cancel: CancellationToken,
+    pub(crate) cancel: Arc<CancellationToken>,
     pub(crate) checkpoint: Option<Arc<Value>>,
     pub(crate) resumed: Option<Arc<Resumed>>,
 }
@@ -224,7 +224,7 @@ impl StepContext {
             .with_run(self.scope.run.clone(), self.node.clone())
             .with_epoch(self.scope.epoch)
             .with_deadline(self.deadline)
-            .with_cancel(self.cancel.clone())
+            .with_cancel(CancellationToken::clone(&self.cancel))
             .with_secrets(self.scope.services.secrets.clone(), self.scope.services.masker.clone())
             .with_consents(consents)
             .with_clock(Arc::clone(&self.scope.services.clock))
@@ -303,7 +303,7 @@ impl StepContextBuilder {
             generation: 0,
             compensating: false,
             deadline: None,
-            cancel: cancel.clone(),
+            cancel: Arc::new(cancel.clone()),
             checkpoint: self.checkpoint,
             resumed: self.resumed,
         };

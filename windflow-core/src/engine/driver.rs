@@ -43,7 +43,7 @@ pub(super) struct Driver {
     /// What runs for the run.
     open: Open,
     /// Asks the open attempts to stop.
-    stop: CancellationToken,
+    stop: Arc<CancellationToken>,
     /// Ends their tasks.
     drop: CancellationToken,
     /// When attempts that were asked to stop are dropped.
@@ -121,7 +121,7 @@ impl Driver {
             news: Vec::new(),
             events: Vec::new(),
             tasks: Vec::new(),
-            stop: CancellationToken::new(),
+            stop: Arc::new(CancellationToken::new()),
             drop: inner.kill.child_token(),
             drop_at: None,
             checkpoints: Vec::new(),
@@ -344,7 +344,7 @@ impl Driver {
     async fn reconcile(&mut self) {
         let alone = self.open.is_empty();
         if alone && self.drop_at.take().is_some() {
-            (self.stop, self.drop) = (CancellationToken::new(), self.inner.kill.child_token());
+            (self.stop, self.drop) = (Arc::default(), self.inner.kill.child_token());
         }
         let mut surplus = false;
         while let Some(node) = self.run.next_touched() {

@@ -6,9 +6,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::builder::Inner;
-use super::task::{Job, Task};
-use crate::action::{Action, RunScope, StepContext};
-use crate::id::{ActionName, NodeIndex};
+use super::task::{Job, Step, Task};
+use crate::action::{RunScope, StepContext};
+use crate::id::ActionName;
 use crate::outcome::{Guarantee, StepError};
 use crate::run::{Command, Input, Run, Subject};
 use crate::workflow::Compensate;
@@ -18,70 +18,53 @@ pub(super) fn task(
     inner: &Inner,
     run: &Run,
     scope: &Arc<RunScope>,
-    stop: &CancellationToken,
+    stop: &Arc<CancellationToken>,
     command: Command,
 ) -> Option<Task> {
-    let missing =
-        |uses: &ActionName| StepError::terminal("action.unknown", format_args!("there is no action '{uses}' here"));
-    let action = |uses: &ActionName| inner.actions.get(uses).cloned().ok_or_else(|| missing(uses));
-    let (job, node) = match command {
-        Command::Execute { node, attempt } => {
-            let job = match action(&run.workflow().node(node).uses) {
-                Ok(action) => Job::Execute { node, attempt, action, input: run.step_input(node) },
-                Err(error) => Job::Missing { input: Input::Ended { node, attempt, result: Err(error) } },
-            };
-            (job, node)
-        }
-        Command::Observe { node, attempt } => {
-            let job = match action(&run.workflow().node(node).uses) {
-                Ok(action) => Job::Observe { node, attempt, action, input: run.step_input(node) },
-                Err(error) => Job::Missing {
-                    input: Input::Observed { node, attempt, result: Err(error), guarantee: Guarantee::AtLeastOnce },
-                },
-            };
-            (job, node)
-        }
-        Command::Compensate { node, attempt } => (compensation(run, node, attempt, &action), node),
+    let spec = |node| run.workflow().node(node);
+    let (node, attempt, uses, input, job) = match command {
+        Command::Execute { node, attempt } => (node, attempt, &spec(node).uses, run.step_input(node), Job::Execute),
+        Command::Observe { node, attempt } => (node, attempt, &spec(node).uses, run.step_input(node), Job::Observe),
+        Command::Compensate { node, attempt } => match spec(node).compensate.as_deref() {
+            Some(Compensate::Action { uses, .. }) => (node, attempt, uses, run.undo_input(node), Job::Counteract),
+            _ => {
+                let job = Job::Compensate { output: run.step(node).output.cloned() };
+                (node, attempt, &spec(node).uses, run.step_input(node), job)
+            }
+        },
         Command::Evaluate(subject) => return Some(evaluation(inner, run, subject)),
         Command::WakeAt(_) => return None,
     };
-    let compensating = matches!(command, Command::Compensate { .. });
+    let Some(action) = inner.actions.get(uses).cloned() else { return Some(missing(command, uses)) };
     let deadline = run.attempt_deadline(node);
     let step = run.step(node);
     let cx = StepContext {
         scope: Arc::clone(scope),
         node: step.name.clone(),
-        attempt: match command {
-            Command::Compensate { attempt, .. } => attempt,
-            _ => step.attempt,
-        },
+        attempt: if matches!(command, Command::Compensate { .. }) { attempt } else { step.attempt },
         generation: run.generation(node),
-        compensating,
+        compensating: matches!(command, Command::Compensate { .. }),
         // An observation is not the attempt: it is bounded by the engine's own patience.
         deadline: if matches!(command, Command::Observe { .. }) { None } else { deadline },
         // Only an attempt that can be ended alone needs a token of its own.
-        cancel: if deadline.is_some() { stop.child_token() } else { stop.clone() },
+        cancel: if deadline.is_some() { Arc::new(stop.child_token()) } else { Arc::clone(stop) },
         checkpoint: step.checkpoint.map(|value| Arc::new(value.clone())),
         resumed: run.resumed(node).map(|resumed| Arc::new(resumed.clone())),
     };
-    Some(Task { job, cx: Some(cx), grace: inner.grace })
+    Some(Task::Step(Step { job, node, attempt, action, input, cx, grace: inner.grace }))
 }
 
-/// Finds an action by its name.
-type Lookup<'a> = dyn Fn(&ActionName) -> Result<Arc<dyn Action>, StepError> + 'a;
-
-fn compensation(run: &Run, node: NodeIndex, attempt: u32, action: &Lookup<'_>) -> Job {
-    let spec = run.workflow().node(node);
-    let job = match spec.compensate.as_deref() {
-        Some(Compensate::Action { uses, .. }) => {
-            action(uses).map(|action| Job::Counteract { node, attempt, action, input: run.undo_input(node) })
+/// What is said of a step whose action is not registered here.
+fn missing(command: Command, uses: &ActionName) -> Task {
+    let error = StepError::terminal("action.unknown", format_args!("there is no action '{uses}' here"));
+    Task::Missing(match command {
+        Command::Execute { node, attempt } => Some(Input::Ended { node, attempt, result: Err(error) }),
+        Command::Observe { node, attempt } => {
+            Some(Input::Observed { node, attempt, result: Err(error), guarantee: Guarantee::AtLeastOnce })
         }
-        _ => action(&spec.uses).map(|action| {
-            let output = run.step(node).output.cloned();
-            Job::Compensate { node, attempt, action, input: run.step_input(node), output }
-        }),
-    };
-    job.unwrap_or_else(|error| Job::Missing { input: Input::Compensated { node, attempt, result: Err(error) } })
+        Command::Compensate { node, attempt } => Some(Input::Compensated { node, attempt, result: Err(error) }),
+        Command::Evaluate(_) | Command::WakeAt(_) => None,
+    })
 }
 
 fn evaluation(inner: &Inner, run: &Run, subject: Subject) -> Task {
@@ -98,6 +81,5 @@ fn evaluation(inner: &Inner, run: &Run, subject: Subject) -> Task {
         },
         Subject::Outputs => plan.spec().outputs.clone().unwrap_or_default(),
     };
-    let job = Job::Evaluate { subject, template, scope: run.scope(subject), evaluator: Arc::clone(&inner.evaluator) };
-    Task { job, cx: None, grace: inner.grace }
+    Task::Evaluate { subject, template, scope: run.scope(subject), evaluator: Arc::clone(&inner.evaluator) }
 }

@@ -16,118 +16,104 @@ use crate::run::{Input, Subject};
 /// The largest value a step may hand on; larger things belong into a file or a registry, and a reference here.
 pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
 
-/// What is to be done for one node.
+/// Something a run is owed.
 #[derive(Debug)]
-pub(super) enum Job {
-    Execute {
-        node: NodeIndex,
-        attempt: u32,
-        action: Arc<dyn Action>,
-        input: Value,
-    },
-    Observe {
-        node: NodeIndex,
-        attempt: u32,
-        action: Arc<dyn Action>,
-        input: Value,
-    },
-    Compensate {
-        node: NodeIndex,
-        attempt: u32,
-        action: Arc<dyn Action>,
-        input: Value,
-        output: Option<Value>,
-    },
-    /// A compensation by another action.
-    Counteract {
-        node: NodeIndex,
-        attempt: u32,
-        action: Arc<dyn Action>,
-        input: Value,
-    },
-    Evaluate {
-        subject: Subject,
-        template: Value,
-        scope: Scope,
-        evaluator: Arc<dyn Evaluator>,
-    },
+pub(super) enum Task {
+    /// A node's action is to do something.
+    Step(Step),
+    /// An expression is to be evaluated, which touches nothing.
+    Evaluate { subject: Subject, template: Value, scope: Scope, evaluator: Arc<dyn Evaluator> },
     /// The node's action is not registered here.
-    Missing {
-        input: Input,
-    },
+    Missing(Option<Input>),
 }
 
-/// A job with its context.
+/// An action and what it is given.
 #[derive(Debug)]
-pub(super) struct Task {
+pub(super) struct Step {
     pub(super) job: Job,
-    /// Absent for evaluations, which touch nothing.
-    pub(super) cx: Option<StepContext>,
+    pub(super) node: NodeIndex,
+    pub(super) attempt: u32,
+    pub(super) action: Arc<dyn Action>,
+    pub(super) input: Value,
+    pub(super) cx: StepContext,
     pub(super) grace: Duration,
 }
 
+/// What an action is to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Execute,
+    Observe,
+    Compensate {
+        output: Option<Value>,
+    },
+    /// Undo the step of another action.
+    Counteract,
+}
+
 impl Task {
-    /// Does the job. Never panics, whatever the action does.
-    pub(super) async fn run(self) -> Input {
-        let Self { job, cx, grace } = self;
-        let cx = match (job, cx) {
-            (Job::Missing { input }, _) => return input,
-            (Job::Evaluate { subject, template, scope, evaluator }, _) => {
-                let work = evaluator.evaluate(&template, &scope);
+    /// Does it. Never panics, whatever the action does. Borrows what it works with where it lies: to move it about costs
+    /// as much as a small step.
+    pub(super) async fn run(mut self) -> Input {
+        match &mut self {
+            Self::Step(step) => step.run().await,
+            Self::Evaluate { subject, template, scope, evaluator } => {
+                let work = evaluator.evaluate(template, scope);
                 let result = match AssertUnwindSafe(work).catch_unwind().await {
                     Ok(result) => result.map_err(|error| StepError::terminal("expression", error)),
                     Err(_) => Err(StepError::terminal("panic", "the evaluator panicked")),
                 };
-                return Input::Evaluated { subject, result: result.and_then(bounded) };
+                Input::Evaluated { subject: *subject, result: result.and_then(bounded) }
             }
-            (job, Some(cx)) => (job, cx),
-            (job, None) => return lost(job),
-        };
-        perform(cx.0, &cx.1, grace).await
+            Self::Missing(input) => input.take().unwrap_or(Input::Woke),
+        }
     }
 }
 
-async fn perform(job: Job, cx: &StepContext, grace: Duration) -> Input {
-    let masker = &cx.scope.services.masker;
-    let mask = |error: StepError| StepError {
-        message: masker.mask(&error.message),
-        hint: error.hint.as_deref().map(|hint| masker.mask(hint)),
-        ..error
-    };
-    match job {
-        Job::Execute { node, attempt, action, input } => {
-            let result = limited(cx, grace, action.perform(cx, input)).await.map_err(mask);
-            let result = result.and_then(|outcome| match outcome {
-                Outcome::Done(output) => bounded(masker.mask_value(output)).map(Outcome::Done),
-                parked => Ok(parked),
-            });
-            Input::Ended { node, attempt, result }
+impl Step {
+    async fn run(&mut self) -> Input {
+        let Self { job, node, attempt, action, input, cx, grace } = self;
+        let (node, attempt, cx, grace) = (*node, *attempt, &*cx, *grace);
+        let masker = &cx.scope.services.masker;
+        let mask = |error: StepError| StepError {
+            message: masker.mask(&error.message),
+            hint: error.hint.as_deref().map(|hint| masker.mask(hint)),
+            ..error
+        };
+        match job {
+            Job::Execute => {
+                let result = limited(cx, grace, action.perform(cx, input.take())).await.map_err(mask);
+                let result = result.and_then(|outcome| match outcome {
+                    Outcome::Done(output) => bounded(masker.mask_value(output)).map(Outcome::Done),
+                    parked => Ok(parked),
+                });
+                Input::Ended { node, attempt, result }
+            }
+            Job::Observe => {
+                let guarantee = action.guarantee(input);
+                // Seldom needed, and large.
+                let result = Box::pin(observe(cx, grace, &**action, input)).await.map_err(mask);
+                let result = result.and_then(|seen| match seen {
+                    Seen::Happened(output) => bounded(masker.mask_value(output)).map(Seen::Happened),
+                    other => Ok(other),
+                });
+                Input::Observed { node, attempt, result, guarantee }
+            }
+            Job::Compensate { output } => {
+                let result = limited(cx, grace, action.compensate(cx, input, output.as_ref())).await.map_err(mask);
+                Input::Compensated { node, attempt, result }
+            }
+            Job::Counteract => {
+                let result = limited(cx, grace, action.perform(cx, input.take())).await.map_err(mask);
+                let result = result.and_then(|outcome| match outcome {
+                    Outcome::Done(_) => Ok(Undone::Reversed),
+                    Outcome::Parked(_) => {
+                        Err(StepError::terminal("compensate.parked", "a compensating action cannot wait for anything"))
+                    }
+                });
+                Input::Compensated { node, attempt, result }
+            }
         }
-        Job::Observe { node, attempt, action, input } => {
-            let guarantee = action.guarantee(&input);
-            let result = observe(cx, grace, &*action, &input).await.map_err(mask);
-            let result = result.and_then(|seen| match seen {
-                Seen::Happened(output) => bounded(masker.mask_value(output)).map(Seen::Happened),
-                other => Ok(other),
-            });
-            Input::Observed { node, attempt, result, guarantee }
-        }
-        Job::Compensate { node, attempt, action, input, output } => {
-            let result = limited(cx, grace, action.compensate(cx, &input, output.as_ref())).await.map_err(mask);
-            Input::Compensated { node, attempt, result }
-        }
-        Job::Counteract { node, attempt, action, input } => {
-            let result = limited(cx, grace, action.perform(cx, input)).await.map_err(mask);
-            let result = result.and_then(|outcome| match outcome {
-                Outcome::Done(_) => Ok(Undone::Reversed),
-                Outcome::Parked(_) => {
-                    Err(StepError::terminal("compensate.parked", "a compensating action cannot wait for anything"))
-                }
-            });
-            Input::Compensated { node, attempt, result }
-        }
-        Job::Evaluate { subject, .. } => Input::Evaluated { subject, result: Err(no_context()) },
-        Job::Missing { input } => input,
     }
 }
 
@@ -173,25 +159,6 @@ async fn limited<T>(
         // What was done in spite of the deadline counts; what failed because of it is a timeout.
         result = &mut work => panicked(result).map_err(|_| timeout()),
         () = cx.sleep_until(deadline.after(grace)) => Err(timeout()),
-    }
-}
-
-fn no_context() -> StepError {
-    StepError::terminal("engine", "the step was started without a context")
-}
-
-fn lost(job: Job) -> Input {
-    let result = Err(no_context());
-    match job {
-        Job::Execute { node, attempt, .. } => Input::Ended { node, attempt, result: Err(no_context()) },
-        Job::Observe { node, attempt, action, input } => {
-            Input::Observed { node, attempt, result: Err(no_context()), guarantee: action.guarantee(&input) }
-        }
-        Job::Compensate { node, attempt, .. } | Job::Counteract { node, attempt, .. } => {
-            Input::Compensated { node, attempt, result }
-        }
-        Job::Evaluate { subject, .. } => Input::Evaluated { subject, result: Err(no_context()) },
-        Job::Missing { input } => input,
     }
 }
 
