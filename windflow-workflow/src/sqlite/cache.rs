@@ -18,7 +18,9 @@ pub(super) struct Known {
     pub epoch: Epoch,
     pub lease: Option<(WorkerId, Timestamp)>,
     pub summary: Summary,
-    /// Whether the row in `runs` must be written.
+    /// Whether its row in `runs` is not there yet.
+    pub row_missing: bool,
+    /// Whether that row must be written.
     pub row_changed: bool,
 }
 
@@ -37,6 +39,7 @@ impl Known {
             epoch: Epoch(unsigned(row.get(4)?)),
             lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(until.unwrap_or_default())))),
             summary: summary(path, &text, row.get(8)?, row.get(9)?, row.get(10)?)?,
+            row_missing: false,
             row_changed: false,
         })
     }

@@ -230,6 +230,7 @@ impl<'a> Group<'a> {
             epoch,
             lease: Some((new.worker.clone(), new.until)),
             summary: new.summary,
+            row_missing: true,
             row_changed: true,
         };
         self.cache.runs.insert(run.clone(), known);
@@ -365,7 +366,7 @@ impl<'a> Group<'a> {
         sql::execute(self.connection, end, []).map_err(|error| (error.into(), Moment::Commit))?;
         for run in std::mem::take(&mut self.changed) {
             if let Some(known) = self.cache.runs.get_mut(&run) {
-                known.row_changed = false;
+                (known.row_missing, known.row_changed) = (false, false);
                 if known.lease.is_none() && known.summary.state.is_final() {
                     self.cache.runs.remove(&run);
                 }
@@ -377,26 +378,35 @@ impl<'a> Group<'a> {
     /// Writes what was decided. Says whether that was anything.
     fn write_rows(&mut self) -> Result<bool, Failure> {
         let mut wrote = self.wrote || !self.journal.is_empty();
-        let mut upsert = self.connection.prepare_cached(sql::UPSERT_RUN)?;
+        let mut insert = self.connection.prepare_cached(sql::INSERT_RUN)?;
+        let mut update = self.connection.prepare_cached(sql::UPDATE_RUN)?;
         for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)).filter(|known| known.row_changed) {
             let summary = &known.summary;
             let unwritable = |error| StoreError::new(Fault::Unavailable, format_args!("a run's row: {error}"));
             let text = serde_json::to_string(summary).map_err(unwritable)?;
-            upsert.execute(params![
-                known.id,
-                summary.run.as_str(),
-                summary.namespace.as_str(),
-                known.key,
-                known.fingerprint.to_string(),
-                summary.workflow.as_str(),
-                summary.state.as_str(),
-                summary.wake_at.map(|at| signed(at.0)),
-                signed(summary.created_at.0),
-                signed(known.epoch.0),
-                known.lease.as_ref().map(|(worker, _)| &*worker.0),
-                known.lease.as_ref().map(|(_, until)| signed(until.0)),
-                text,
-            ])?;
+            let (state, wake_at) = (summary.state.as_str(), summary.wake_at.map(|at| signed(at.0)));
+            let worker = known.lease.as_ref().map(|(worker, _)| &*worker.0);
+            let until = known.lease.as_ref().map(|(_, until)| signed(until.0));
+            let epoch = signed(known.epoch.0);
+            if known.row_missing {
+                insert.execute(params![
+                    known.id,
+                    state,
+                    wake_at,
+                    epoch,
+                    worker,
+                    until,
+                    text,
+                    summary.run.as_str(),
+                    summary.namespace.as_str(),
+                    known.key,
+                    known.fingerprint.to_string(),
+                    summary.workflow.as_str(),
+                    signed(summary.created_at.0),
+                ])?;
+            } else {
+                update.execute(params![known.id, state, wake_at, epoch, worker, until, text])?;
+            }
             wrote = true;
         }
         let mut append = self.connection.prepare_cached(sql::APPEND)?;

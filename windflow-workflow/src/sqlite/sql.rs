@@ -10,10 +10,11 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// Grows when another process has written; asked within a transaction, so that nobody writes meanwhile.
 pub(super) const VERSION: &str = "PRAGMA data_version";
 
-pub(super) const UPSERT_RUN: &str = "INSERT INTO runs (id, run, namespace, key, fingerprint, workflow, state, wake_at, created_at, epoch, worker, \
-     until, summary) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO UPDATE SET \
-     state = excluded.state, wake_at = excluded.wake_at, epoch = excluded.epoch, worker = excluded.worker, \
-     until = excluded.until, summary = excluded.summary";
+pub(super) const INSERT_RUN: &str = "INSERT INTO runs (id, state, wake_at, epoch, worker, until, summary, run, namespace, key, fingerprint, workflow, \
+     created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
+pub(super) const UPDATE_RUN: &str =
+    "UPDATE runs SET state = ?2, wake_at = ?3, epoch = ?4, worker = ?5, until = ?6, summary = ?7 WHERE id = ?1";
 
 pub(super) const APPEND: &str =
     "INSERT INTO journal (id, last, count, at, epoch, finished, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
