@@ -97,8 +97,11 @@ impl<'a> Group<'a> {
             self.cache.forget();
             self.cache.version = Some(version);
         }
+        // Whoever appends has claimed its run, so that it is known: unless all was forgotten, it is not looked up twice.
+        let all = self.cache.runs.is_empty();
+        let wanted = requests.iter().filter(|request| all || !matches!(request, Request::Append { .. }));
         let unknown: Vec<&RunId> =
-            requests.iter().filter_map(Request::run).filter(|run| !self.cache.runs.contains_key(*run)).collect();
+            wanted.filter_map(Request::run).filter(|run| !self.cache.runs.contains_key(*run)).collect();
         // Runs to be created are looked for too, one by one or by the thousand in a single question.
         if !unknown.is_empty() {
             self.learn(sql::FIND_RUNS, &serde_json::to_string(&unknown).unwrap_or_default())?;
@@ -246,6 +249,9 @@ impl<'a> Group<'a> {
 
     fn append(&mut self, batch: Batch, events: Vec<u8>) -> Result<(), Trouble> {
         let (shared, run) = (self.shared, &batch.lease.run);
+        if !self.cache.runs.contains_key(run) {
+            self.learn(sql::FIND_RUNS, &serde_json::to_string(&[run]).unwrap_or_default())?;
+        }
         let known = self.known(run)?;
         if known.epoch != batch.lease.epoch {
             let what = format_args!("{}: '{run}' is held under epoch {}", shared.path.display(), known.epoch);
@@ -448,6 +454,15 @@ enum Trouble {
 impl Trouble {
     fn refused(fault: Fault, what: impl std::fmt::Display) -> Self {
         Self::Refused(StoreError::new(fault, what))
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sqlite(error) => Self::Sqlite(error),
+            Failure::Ours(error) => Self::Refused(error),
+        }
     }
 }
 

@@ -100,7 +100,9 @@ impl SqliteStore {
     }
 
     fn encode(&self, events: &[Event]) -> Result<Vec<u8>, StoreError> {
-        serde_json::to_vec(events).map_err(|error| {
+        let mut bytes = Vec::with_capacity(128 * events.len());
+        let written = serde_json::to_writer(&mut bytes, events);
+        written.map(|()| bytes).map_err(|error| {
             let what = format_args!("{}: an event cannot be written: {error}", self.shared.path.display());
             StoreError::new(Fault::Unavailable, what)
         })
