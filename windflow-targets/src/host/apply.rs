@@ -114,17 +114,31 @@ impl HostTarget {
         if let Some((service, _, why)) = self.taken_ports(stack, seen).await.map_err(self.failed(name))?.pop() {
             return Err(self.error(name, TargetErrorKind::Refused, why).in_service(&service));
         }
+        // What is current already is only put right again, and stays the revision it is.
+        let restored = seen.current.as_ref().filter(|current| diff::is_revision(stack, current));
         let spec = self.spec(stack, mine.intent, seen.spec.as_ref()).await?;
         // Before anything is touched: a secret that is not there must not cost a running service.
         let values = self.values(cx, &spec).await?;
         self.note(dir, mine).await.map_err(self.failed(name))?;
         let Some(why) = self.run(cx, dir, &spec, values).await? else {
-            let recorded = revisions::record(&*self.machine, dir, stack, cx.key(), cx.clock().now()).await;
-            let number = recorded.map_err(self.failed(name))?;
+            let number = match restored {
+                Some(current) => current.number,
+                None => {
+                    let recorded = revisions::record(&*self.machine, dir, stack, cx.key(), cx.clock().now()).await;
+                    recorded.map_err(self.failed(name))?
+                }
+            };
             self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
             return Ok(Applied::Revision(Some(number)));
         };
         let why = cx.masker().mask(&why);
+        if let Some(current) = restored {
+            self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
+            let what = format!("revision {} does not come up again: {why}", current.number);
+            return Err(self
+                .error(name, TargetErrorKind::Unhealthy, what)
+                .with_hint("there is nothing else to go back to: put it right and apply again, or roll back further"));
+        }
         cx.progress(format_args!("going back: {why}"));
         let Some(base) = &seen.current else {
             let seen = self.seen(dir).await.map_err(self.failed(name))?;

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use windflow_core::ServiceName;
 use windflow_core::target::{
-    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, TargetExt as _,
+    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, Target as _,
+    TargetErrorKind, TargetExt as _,
 };
 
-use crate::place::{PROOF, Place, check, eventually, free_port, get, observe, program, sh, stack, web};
+use crate::place::{PROOF, Place, check, eventually, free_port, get, kill, observe, pid_of, program, sh, stack, web};
 
 fn cx(key: &str) -> Context {
     Context::new(key)
@@ -137,4 +138,31 @@ async fn what_cannot_run_here_is_refused_in_the_plan_by_path() {
     let own = std::process::id();
     assert!(problems[3].1.starts_with(&format!("port {port} is taken by process {own} (")), "{}", problems[3].1);
     assert!(std::fs::read_dir(&place.root).unwrap().next().is_none(), "planning writes nothing");
+}
+
+#[tokio::test]
+async fn a_revision_that_does_not_come_up_again_says_so_and_stays_the_revision() {
+    let place = Place::new();
+    let target = place.target();
+    let needed = place.root.join("needed");
+    std::fs::write(&needed, "").unwrap();
+    let mut stack =
+        stack([("db", sh(&format!("test -e {0} || exec echo lost {0}; exec sleep 1000", needed.display())))]);
+    stack.services.values_mut().for_each(|db| db.restart.policy = Restart::Always);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    place.kill_supervisors().await;
+    kill(pid_of(&target, &stack, "db").await);
+    std::fs::remove_file(&needed).unwrap();
+    let PlanError::Target(error) = target.deploy(&cx("two"), stack.clone()).await.unwrap_err() else { panic!() };
+    assert_eq!(error.kind, TargetErrorKind::Unhealthy);
+    let said = error.to_string();
+    assert!(said.contains("revision 1 does not come up again: db: crash loop") && said.contains("lost /"), "{said}");
+    std::fs::write(&needed, "").unwrap();
+    eventually("it comes up by its policy", async || {
+        let health = observe(&target, &stack).await.services["db"].health.clone();
+        (health == Health::Healthy, health)
+    })
+    .await;
+    assert_eq!(target.deploy(&cx("three"), stack.clone()).await.unwrap(), Applied::Nothing);
+    assert_eq!(target.revisions(&cx("look"), &stack.name).await.unwrap().len(), 1);
 }
