@@ -141,6 +141,9 @@ pub(crate) enum Answer {
 /// The variable that marks a process, and all it starts, as an instance of ours; its value is the instance's folder.
 pub(crate) const MARK: &str = "WINDFLOW_INSTANCE";
 
+/// The variable that marks a supervisor; its value is the folder of its stack.
+pub(crate) const SUPERVISOR_MARK: &str = "WINDFLOW_SUPERVISOR";
+
 /// The apply that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Doing {

@@ -6,4 +6,5 @@ mod access;
 mod conformance;
 mod health;
 mod life;
+mod orphans;
 mod place;

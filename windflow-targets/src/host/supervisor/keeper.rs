@@ -17,6 +17,7 @@ use super::super::layout::InstanceDir;
 use super::super::state::{MARK, RunSpec};
 use super::board::Board;
 use super::capture::Capture;
+use super::orphans;
 use super::policy::{self, CRASH_LOOP, Ending, Next};
 use super::probe;
 use super::process::Process;
@@ -109,6 +110,8 @@ impl Keeper {
             () = self.new_goal() => return false,
             () = self.board.meets(run.spec.depends_on.iter()) => {}
         }
+        // What a supervisor that was killed has left of it, without the process that led it.
+        orphans::end_marked(self.dir.path()).await;
         match self.start(run) {
             Ok(process) => {
                 let (id, identity) = (process.id, process.identity);
