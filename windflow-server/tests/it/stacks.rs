@@ -113,3 +113,25 @@ fn a_stack_that_drifted_says_so_and_is_put_right() {
     assert!(answer(port).contains("hello"));
     world.expect(0, "destroy hello --yes");
 }
+
+#[test]
+fn a_deploy_whose_time_is_up_says_what_it_waited_for() {
+    let world = World::new();
+    let deaf = "echo cannot reach the database; exec sleep 1000";
+    world.write(
+        "stack.yaml",
+        &format!(
+            "name: shop\nservices:\n  web:\n    x-windflow: {{ process: {{ command: [sh, -c, '{deaf}'] }} }}\n    \
+             healthcheck: {{ test: [CMD, test, -e, ready], start_period: 10m, interval: 1s }}\n"
+        ),
+    );
+    let step = "uses: deploy, timeout: 3s, retry: never, with: { target: local, stack: stack.yaml }";
+    world.write("w.yaml", &format!("name: w\nnodes:\n  web: {{ {step} }}\n"));
+    let done = world.expect(3, "run w.yaml --run-id r");
+    let reason = "not healthy when time was up: web is starting: the health check ended with exit status: 1; \
+                  last lines: cannot reach the database";
+    assert!(done.out.contains(reason) || done.err.contains(reason), "{}{}", done.out, done.err);
+    assert!(done.out.contains("1 change to shop") || done.err.contains("1 change to shop"), "{}{}", done.out, done.err);
+    let status = world.expect(0, "status shop");
+    assert!(status.out.contains("is not deployed"), "what was begun is taken back: {}", status.out);
+}

@@ -210,15 +210,20 @@ impl HostTarget {
         let name = &spec.stack.name;
         let until = Instant::now() + self.config.health_timeout;
         let order = Order::Run { spec: Box::new(spec.clone()), secrets };
+        let mut told = None;
         let mut tries = 0;
         loop {
             let verdict = tokio::select! {
                 biased;
-                () = cx.cancel().cancelled() => {
-                    let what = "stopped while waiting for health";
-                    return Err(self.error(name, TargetErrorKind::Cancelled, what).with_hint("apply again to go on"));
+                () = stopped(cx) => {
+                    let waiting = self.waiting(cx, spec, told.as_ref()).await;
+                    let (kind, what) = match cx.deadline().is_some_and(|deadline| deadline <= cx.clock().now()) {
+                        true => (TargetErrorKind::Unhealthy, "not healthy when time was up"),
+                        false => (TargetErrorKind::Cancelled, "stopped while waiting for health"),
+                    };
+                    return Err(self.error(name, kind, format_args!("{what}: {waiting}")).with_hint("apply again to go on"));
                 }
-                verdict = self.verdict(cx, dir, &order, spec, until) => verdict,
+                verdict = self.verdict(cx, dir, &order, spec, until, &mut told) => verdict,
             };
             tries += 1;
             match verdict {
@@ -237,20 +242,20 @@ impl HostTarget {
         order: &Order,
         spec: &StackSpec,
         until: Instant,
+        told: &mut Option<StackState>,
     ) -> io::Result<Option<String>> {
         let mut link = self.reach(dir, order).await?;
-        let mut told: BTreeMap<ServiceName, Health> = BTreeMap::new();
+        let mut before: BTreeMap<ServiceName, Health> = BTreeMap::new();
         loop {
             let Ok(state) = timeout_at(until, link.state()).await else {
-                let waiting: Vec<String> =
-                    told.iter().filter(|(_, health)| !health.is_ready()).map(|(name, _)| name.to_string()).collect();
+                let waiting = self.waiting(cx, spec, told.as_ref()).await;
                 let seconds = self.config.health_timeout.as_secs();
-                return Ok(Some(format!("not healthy within {seconds} s: {}", waiting.join(", "))));
+                return Ok(Some(format!("not healthy within {seconds} s: {waiting}")));
             };
-            let state = state?;
-            let now = healths(spec, &state);
+            let state = told.insert(state?);
+            let now = healths(spec, state);
             for (name, health) in &now {
-                if told.get(name) != Some(health) {
+                if before.get(name) != Some(health) {
                     cx.progress(format_args!("{name} is {}", word(health)));
                 }
             }
@@ -261,7 +266,7 @@ impl HostTarget {
             if bad.is_some() || now.values().all(Health::is_ready) {
                 return Ok(bad);
             }
-            told = now;
+            before = now;
         }
     }
 
@@ -282,8 +287,11 @@ impl HostTarget {
             }
             let patience = started.is_none_or(|at| at.elapsed() > Duration::from_secs(3));
             if patience && !self.machine.is_locked(&dir.supervisor_lock()).await? {
-                self.machine.start_supervisor(&self.config.supervisor, dir.path()).await?;
-                started = Some(Instant::now());
+                match self.machine.start_supervisor(&self.config.supervisor, dir.path()).await {
+                    Ok(()) => started = Some(Instant::now()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
             sleep(Duration::from_millis(10)).await;
         }
@@ -326,6 +334,20 @@ impl HostTarget {
         self.machine.remove(&dir.spec()).await?;
         self.machine.remove(dir.path()).await?;
         self.machine.remove_empty(dir.owner_dir()).await
+    }
+}
+
+/// Returns when the call should come to its end: it was cancelled, or its time is up.
+async fn stopped(cx: &Context) {
+    let deadline = async {
+        match cx.deadline() {
+            Some(deadline) => cx.clock().sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = cx.cancel().cancelled() => {}
+        () = deadline => {}
     }
 }
 

@@ -109,11 +109,14 @@ pub(crate) struct InstanceState {
     pub since: Option<Timestamp>,
     pub restarts: u32,
     pub health: Health,
+    /// Why it is not healthy yet, as its health check says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Default for InstanceState {
     fn default() -> Self {
-        Self { process: None, identity: None, since: None, restarts: 0, health: Health::Starting }
+        Self { process: None, identity: None, since: None, restarts: 0, health: Health::Starting, waiting: None }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use windflow_core::ServiceName;
 use windflow_core::target::{
     Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, Target as _,
     TargetErrorKind, TargetExt as _,
 };
+use windflow_core::{Clock as _, ServiceName, SystemClock};
+use windflow_targets::host::HostTarget;
 
 use crate::place::{PROOF, Place, check, eventually, free_port, get, kill, observe, pid_of, program, sh, stack, web};
 
@@ -165,4 +166,35 @@ async fn a_revision_that_does_not_come_up_again_says_so_and_stays_the_revision()
     .await;
     assert_eq!(target.deploy(&cx("three"), stack.clone()).await.unwrap(), Applied::Nothing);
     assert_eq!(target.revisions(&cx("look"), &stack.name).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_is_told_for_what_when_their_time_is_up() {
+    let (place, port) = (Place::new(), free_port());
+    let mut deaf = sh("echo cannot reach the database; exec sleep 1000");
+    deaf.healthcheck = Some(check(Probe::Http { port, path: "/".to_owned() }));
+    deaf.healthcheck.as_mut().unwrap().start_period = Duration::from_secs(600);
+    let api = after(sh("exec sleep 1000"), "web", Condition::ServiceHealthy);
+    let stack = stack([("web", deaf), ("api", api)]);
+    let told = |said: &str, what: &str| {
+        let api = "api is not started: it waits for web to be healthy";
+        let web = format!("web is starting: port {port} does not answer: Connection refused (os error 111)");
+        assert_eq!(said, format!("{what}: {api}, {web}; last lines: cannot reach the database"));
+    };
+    let mut config = place.config("ours");
+    config.health_timeout = Duration::from_secs(3);
+    let patient = HostTarget::new(config);
+    let applied = patient.deploy(&cx("one"), stack.clone()).await.unwrap();
+    told(why(&applied), "not healthy within 3 s");
+    let target = place.target();
+    let began = Instant::now();
+    let short = cx("two").with_deadline(Some(SystemClock.now().after(Duration::from_secs(3))));
+    let PlanError::Target(error) = target.deploy(&short, stack.clone()).await.unwrap_err() else { panic!() };
+    assert_eq!(error.kind, TargetErrorKind::Unhealthy);
+    told(&error.message, "not healthy when time was up");
+    assert!(began.elapsed() < Duration::from_secs(60), "far sooner than the health timeout");
+    // What was begun is gone on with, or taken back, by whoever asked.
+    assert_eq!(place.supervisors().len(), 1);
+    target.destroy(&cx("two/undo"), &stack.name).await.unwrap();
+    assert_eq!(std::fs::read_dir(&place.root).unwrap().count(), 0);
 }
