@@ -125,7 +125,10 @@ impl HostTarget {
                 Some(current) => current.number,
                 None => {
                     let recorded = revisions::record(&*self.machine, dir, stack, cx.key(), cx.clock().now()).await;
-                    recorded.map_err(self.failed(name))?
+                    recorded.map_err(|error| {
+                        let what = format!("what was asked for runs and cannot be recorded: {error}");
+                        self.failed(name)(io::Error::new(error.kind(), what))
+                    })?
                 }
             };
             self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
@@ -274,19 +277,20 @@ impl HostTarget {
     async fn reach(&self, dir: &StackDir, order: &Order) -> io::Result<Link> {
         let until = Instant::now() + SUPERVISOR_PATIENCE;
         let mut started: Option<Instant> = None;
+        let before = self.said(dir).await?.len();
         loop {
             let refused = match Link::open(&*self.machine, dir, order).await {
                 Ok(link) => return Ok(link),
                 Err(error) => error,
             };
-            if Instant::now() >= until {
-                let log = self.machine.read(&dir.supervisor_log()).await?.unwrap_or_default();
-                let log = String::from_utf8_lossy(&log);
-                let said = log.lines().next_back().map(|line| format!("; it said: {line}")).unwrap_or_default();
-                return Err(io::Error::other(format!("the supervisor does not come up: {refused}{said}")));
+            let locked = self.machine.is_locked(&dir.supervisor_lock()).await?;
+            // One that is gone again, and has said why, needs no more patience.
+            let gone = started.is_some() && !locked && self.said(dir).await?.len() > before;
+            if gone || Instant::now() >= until {
+                return Err(self.no_supervisor(dir, &refused).await);
             }
             let patience = started.is_none_or(|at| at.elapsed() > Duration::from_secs(3));
-            if patience && !self.machine.is_locked(&dir.supervisor_lock()).await? {
+            if patience && !locked {
                 match self.machine.start_supervisor(&self.config.supervisor, dir.path()).await {
                     Ok(()) => started = Some(Instant::now()),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -294,6 +298,26 @@ impl HostTarget {
                 }
             }
             sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What supervisors of this stack had to say.
+    async fn said(&self, dir: &StackDir) -> io::Result<String> {
+        let log = self.machine.read(&dir.supervisor_log()).await?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&log).into_owned())
+    }
+
+    /// Why no supervisor comes up.
+    async fn no_supervisor(&self, dir: &StackDir, refused: &io::Error) -> io::Error {
+        let said = self.said(dir).await.unwrap_or_default();
+        let said = said.lines().next_back().map(|line| format!("; it said: {line}")).unwrap_or_default();
+        // Most of what keeps one from its work keeps everybody from writing there.
+        let probe = dir.path().join(".probe");
+        let wrote = self.machine.write(&probe, b"?".to_vec()).await;
+        let _ = self.machine.remove(&probe).await;
+        match wrote {
+            Ok(()) => io::Error::other(format!("the supervisor does not come up: {refused}{said}")),
+            Err(error) => io::Error::new(error.kind(), format!("the supervisor does not come up: {error}{said}")),
         }
     }
 

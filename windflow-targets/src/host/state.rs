@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,32 @@ pub(crate) enum Order {
 pub(crate) enum Answer {
     State(Box<StackState>),
     Stopped,
-    Failed(String),
+    Failed(Refusal),
+}
+
+/// Why an order was not taken.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub why: String,
+    /// The number of the system's error, if that is why.
+    pub system: Option<i32>,
+}
+
+impl Refusal {
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), system: None }
+    }
+
+    pub fn failed(what: &str, error: &io::Error) -> Self {
+        Self { why: format!("{what}: {error}"), system: error.raw_os_error() }
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = refusal.system.map_or(io::ErrorKind::Other, |number| Self::from_raw_os_error(number).kind());
+        Self::new(kind, refusal.why)
+    }
 }
 
 /// The variable that marks a process, and all it starts, as an instance of ours; its value is the instance's folder.

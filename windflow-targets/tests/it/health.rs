@@ -152,8 +152,13 @@ async fn a_revision_that_does_not_come_up_again_says_so_and_stays_the_revision()
     stack.services.values_mut().for_each(|db| db.restart.policy = Restart::Always);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
     place.kill_supervisors().await;
-    kill(pid_of(&target, &stack, "db").await);
     std::fs::remove_file(&needed).unwrap();
+    kill(pid_of(&target, &stack, "db").await);
+    eventually("it is dead", async || {
+        let health = observe(&target, &stack).await.services["db"].health.clone();
+        (health == Health::Stopped, health)
+    })
+    .await;
     let PlanError::Target(error) = target.deploy(&cx("two"), stack.clone()).await.unwrap_err() else { panic!() };
     assert_eq!(error.kind, TargetErrorKind::Unhealthy);
     let said = error.to_string();

@@ -66,6 +66,7 @@ async fn a_dead_supervisor_is_replaced_and_nothing_is_started_twice() {
     assert!(drift.changes.iter().any(|change| change.path == "supervisor"), "{:?}", drift.changes);
     // While nobody watches, one of them dies.
     kill(db_pid);
+    eventually("it is dead", async || (!is_alive(db_pid), db_pid)).await;
     let plan = target.plan_for(&cx("two"), &Desired::Present(stack.clone())).await.unwrap();
     let told: Vec<&str> = plan.changes.iter().map(|change| change.path.as_str()).collect();
     assert_eq!(told, ["services.db", "supervisor"]);

@@ -4,6 +4,7 @@
 
 mod access;
 mod conformance;
+mod disk;
 mod health;
 mod life;
 mod orphans;

@@ -12,7 +12,7 @@ use windflow_core::target::Health;
 use windflow_core::{Masker, Secret, ServiceName};
 
 use super::super::layout::StackDir;
-use super::super::state::{InstanceState, Order, StackSpec, StackState};
+use super::super::state::{InstanceState, Order, Refusal, StackSpec, StackState};
 use super::super::transport::procfs::{self, Stat};
 use super::super::transport::write_file;
 use super::board::Board;
@@ -154,16 +154,14 @@ impl Crew {
         spec: StackSpec,
         secrets: BTreeMap<ServiceName, BTreeMap<String, String>>,
         serial: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         if spec.version > StackSpec::VERSION {
-            return Err(format!(
-                "the order is of version {}, this supervisor knows {}",
-                spec.version,
-                StackSpec::VERSION
-            ));
+            let (asked, known) = (spec.version, StackSpec::VERSION);
+            return Err(Refusal::new(format!("the order is of version {asked}, this supervisor knows {known}")));
         }
-        let bytes = serde_json::to_vec(&spec).map_err(|error| error.to_string())?;
-        write_file(&self.dir.spec(), &bytes, true).map_err(|error| format!("the order cannot be kept: {error}"))?;
+        let bytes = serde_json::to_vec(&spec).map_err(|error| Refusal::new(error.to_string()))?;
+        let kept = write_file(&self.dir.spec(), &bytes, true);
+        kept.map_err(|error| Refusal::failed("the order cannot be kept", &error))?;
         self.secrets.clear();
         for (service, values) in secrets {
             let values: BTreeMap<String, Secret> =
