@@ -112,7 +112,10 @@ impl HostTarget {
     ) -> Result<Applied, TargetError> {
         let name = &stack.name;
         if let Some((service, _, why)) = self.taken_ports(stack, seen).await.map_err(self.failed(name))?.pop() {
-            return Err(self.error(name, TargetErrorKind::Refused, why).in_service(&service));
+            return Err(self
+                .error(name, TargetErrorKind::Refused, why)
+                .in_service(&service)
+                .with_hint("nothing was changed: stop that process, or choose another port"));
         }
         // What is current already is only put right again, and stays the revision it is.
         let restored = seen.current.as_ref().filter(|current| diff::is_revision(stack, current));
@@ -149,9 +152,17 @@ impl HostTarget {
             return Ok(Applied::RolledBack { to: None, why });
         };
         let back = ContentHash::of_value(&serde_json::json!({ "back from": mine.intent, "to": base.number }));
-        let spec = self.spec(&base.stack, back, Some(&spec)).await?;
-        let values = self.values(cx, &spec).await?;
-        let why = match self.run(cx, dir, &spec, values).await? {
+        let back = async {
+            let spec = self.spec(&base.stack, back, Some(&spec)).await?;
+            let values = self.values(cx, &spec).await?;
+            self.run(cx, dir, &spec, values).await
+        };
+        let back = back.await.map_err(|mut error: TargetError| {
+            let number = base.number;
+            error.message = format!("{why}; and revision {number} cannot be made current again: {}", error.message);
+            error
+        });
+        let why = match back? {
             None => why,
             Some(worse) => {
                 format!("{why}; and revision {} does not come up again: {}", base.number, cx.masker().mask(&worse))

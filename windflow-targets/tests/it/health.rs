@@ -203,3 +203,25 @@ async fn who_waits_in_vain_is_told_for_what_when_their_time_is_up() {
     target.destroy(&cx("two/undo"), &stack.name).await.unwrap();
     assert_eq!(std::fs::read_dir(&place.root).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_way_back_that_is_gone_is_told_together_with_what_made_it_necessary() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let target = place.target();
+    let one = place.root.join("one");
+    std::fs::write(&one, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&one, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let good = stack([("db", program(&[one.to_str().unwrap()]))]);
+    target.deploy(&cx("one"), good.clone()).await.unwrap();
+    std::fs::remove_file(&one).unwrap();
+    let bad = stack([("db", sh("echo no such table; exit 2"))]);
+    let PlanError::Target(error) = target.deploy(&cx("two"), bad).await.unwrap_err() else { panic!() };
+    let why = "db: it ended with exit code 2; last lines: no such table; and revision 1 cannot be made current again: \
+               services.db.process.command: there is no program ";
+    assert!(error.message.starts_with(why), "{error}");
+    // Whoever brings it back finds all as it should be.
+    std::fs::write(&one, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&one, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(target.deploy(&cx("three"), good).await.unwrap(), Applied::Revision(Some(1)));
+}
