@@ -19,7 +19,7 @@ pub enum Exit {
     Cancelled,
     /// 5: the run is stuck: an operator must decide.
     Stuck,
-    /// 64: the command line or a file is wrong. Nothing has begun.
+    /// 64: the command line or a file is wrong, or the target cannot run what it asks for. Nothing has begun.
     Usage,
     /// 69: a target or the store cannot be reached. Nothing has begun.
     Unavailable,
@@ -38,7 +38,7 @@ Exit codes:
   3   failed, and everything was undone (compensated)
   4   cancelled
   5   stuck: an operator must decide
-  64  the command line or a file is wrong; nothing has begun
+  64  the command line or a file is wrong, or the target cannot run it; nothing has begun
   69  a target or the state cannot be reached; nothing has begun
   75  left waiting, paused or resumable
   `exec` passes on the exit code of the command it ran.";

@@ -170,8 +170,8 @@ impl From<PlanError> for Failure {
             PlanError::Target(error) => Self::before(error),
             PlanError::Refused { target, stack, problems } => {
                 let lines: Vec<String> = problems.iter().map(|(path, why)| format!("  {path}: {why}")).collect();
-                // The file may be in order: another target, or another moment, may well take it.
-                Self::failed(format_args!("target '{target}' cannot run stack '{stack}':\n{}", lines.join("\n")))
+                // Found in the plan: nothing has begun.
+                Self::usage(format_args!("target '{target}' cannot run stack '{stack}':\n{}", lines.join("\n")))
                     .hint("change the stack, or choose another target: windflow targets")
             }
             other => Self::failed(other),

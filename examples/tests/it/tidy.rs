@@ -50,6 +50,23 @@ fn the_arrows_between_the_crates_point_one_way() {
 }
 
 #[test]
+fn nobody_gets_a_program_but_the_command() {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let published = metadata["packages"].as_array().unwrap().iter().filter(|package| package["publish"].is_null());
+    let programs = |package: &Value| {
+        let targets = package["targets"].as_array().unwrap().clone().into_iter();
+        targets.filter(|target| target["kind"] == serde_json::json!(["bin"])).collect::<Vec<Value>>()
+    };
+    let always: Vec<Value> =
+        published.clone().flat_map(programs).filter(|it| it["required-features"].is_null()).collect();
+    assert_eq!(always.iter().map(|program| &program["name"]).collect::<Vec<_>>(), ["windflow"]);
+    // What only the tests run is not even in the package.
+    let files = cargo(&["package", "--list", "--allow-dirty", "--offline", "-p", "windflow-targets"]);
+    assert!(files.contains("src/host/target.rs") && !files.contains("proof") && !files.contains("tests/"), "{files}");
+}
+
+#[test]
 fn the_core_is_small() {
     let tree = cargo(&["tree", "-p", "windflow-core", "-e", "normal", "--prefix", "none", "--offline", "--locked"]);
     // A crate that stands there again is marked with a star.

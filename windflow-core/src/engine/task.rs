@@ -147,19 +147,33 @@ async fn limited<T>(
         })
     };
     let Some(deadline) = cx.deadline else { return panicked(work.await) };
+    // What was done in spite of the deadline counts; what failed because of it is a timeout, for the reason it gives.
+    let late = |error: StepError| match error.code.as_str() {
+        "cancelled" => timeout(),
+        _ => StepError { hint: error.hint, ..timeout_for(error.message) },
+    };
     tokio::pin!(work);
     tokio::select! {
         biased;
-        result = &mut work => return panicked(result),
+        result = &mut work => {
+            let late = |error| if cx.now() >= deadline { late(error) } else { error };
+            return panicked(result).map_err(late);
+        }
         () = cx.sleep_until(deadline) => cx.cancel.cancel(),
     }
-    let timeout = || StepError::unknown("timeout", "the attempt did not end in time");
     tokio::select! {
         biased;
-        // What was done in spite of the deadline counts; what failed because of it is a timeout.
-        result = &mut work => panicked(result).map_err(|_| timeout()),
+        result = &mut work => panicked(result).map_err(late),
         () = cx.sleep_until(deadline.after(grace)) => Err(timeout()),
     }
+}
+
+fn timeout() -> StepError {
+    StepError::unknown("timeout", "the attempt did not end in time")
+}
+
+fn timeout_for(why: impl std::fmt::Display) -> StepError {
+    StepError::unknown("timeout", format_args!("the attempt did not end in time: {why}"))
 }
 
 /// Refuses a value that is too large to be journaled.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{
-    Applied, Capabilities, Change, ChangeKind, Desired, Observed, Plan, Precondition, RESTART_LABEL, Service, Stack,
-    TargetError, TargetErrorKind,
+    Applied, Capabilities, Change, ChangeKind, Desired, Observed, Plan, Precondition, RESTART_LABEL, Revision, Service,
+    Stack, TargetError, TargetErrorKind,
 };
 use crate::hash::ContentHash;
 use crate::id::{OwnerId, ServiceName, TargetName};
@@ -177,6 +177,14 @@ pub fn same_but_for_restarts(a: &Stack, b: &Stack) -> bool {
     bare(a) == bare(b)
 }
 
+/// Whether applying this stack over this revision, which is current, would only put right what has drifted from it.
+#[must_use]
+pub fn is_revision(stack: &Stack, current: &Revision) -> bool {
+    let label = |stack: &Stack, name: &ServiceName| stack.services.get(name)?.labels.get(RESTART_LABEL).cloned();
+    let restarts = |name| label(stack, name).is_some_and(|asked| label(&current.stack, name) != Some(asked));
+    same_but_for_restarts(stack, &current.stack) && !stack.services.keys().any(restarts)
+}
+
 fn restart_label_of(observed: &Observed, name: &ServiceName) -> Option<Value> {
     let service = observed.current.as_ref()?.stack.services.get(name)?;
     service.labels.get(RESTART_LABEL).cloned().map(Value::String)
@@ -324,7 +332,7 @@ pub fn already(plan: &Plan, observed: &Observed, key: &str, capabilities: &Capab
 mod tests {
     use super::*;
     use crate::id::StackName;
-    use crate::target::{Condition, Dependency, EnvValue, Health, ObservedService, Process, Revision};
+    use crate::target::{Condition, Dependency, EnvValue, Health, ObservedService, Process};
     use crate::time::Timestamp;
 
     fn service(variables: &[(&str, EnvValue)]) -> Service {
@@ -391,6 +399,9 @@ mod tests {
         assert_eq!(lines(&restart, &observed(&plain)), [r#"! services.web.labels.windflow.restart - "1""#]);
         assert!(lines(&restart, &observed(&restart)).is_empty());
         assert!(lines(&plain, &observed(&restart)).is_empty(), "the file without the label plans nothing");
+        let current = |stack: &Stack| Revision::new(1, stack.clone(), "k", Timestamp(0));
+        assert!(is_revision(&plain, &current(&restart)) && is_revision(&restart, &current(&restart)));
+        assert!(!is_revision(&restart, &current(&plain)), "a restart is a revision of its own");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod files;
 mod help;
 mod json;
 mod kill_loop;
+mod leftovers;
 mod readme;
 mod runs;
 mod snapshot;

@@ -83,14 +83,51 @@ fn exec_passes_on_what_the_command_says_and_its_code() {
 }
 
 #[test]
-fn a_port_that_is_taken_fails_the_apply_and_leaves_nothing() {
-    let (world, port) = example();
-    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+fn what_cannot_run_is_told_before_anything_is_touched() {
+    let world = World::new();
+    let stack = |web: &str, port: u16| {
+        let api =
+            format!("api: {{ x-windflow: {{ process: {{ command: [sleep, '1000'] }} }}, ports: ['{port}:{port}'] }}");
+        format!("name: shop\nservices:\n  web: {{ x-windflow: {{ process: {{ command: [{web}] }} }} }}\n  {api}\n")
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken_port, free) = (taken.local_addr().unwrap().port(), free_port());
+    let by = format!("port {taken_port} is taken by process {} (", std::process::id());
+    // On a target that has nothing yet, and on one where the stack runs.
+    for _ in 0..2 {
+        let before = (world.expect(0, "status shop").out, world.processes());
+        world.write("stack.yaml", &stack("no-such-program", taken_port));
+        for command in ["plan stack.yaml", "apply stack.yaml --yes"] {
+            let done = world.expect(64, command);
+            let missing = "services.web.process.command: there is no program 'no-such-program' in ";
+            assert!(done.err.contains(missing), "{}", done.err);
+            assert!(done.err.contains(&format!("services.api.ports[0]: {by}")), "{}", done.err);
+            assert!(done.err.contains("hint: "), "{}", done.err);
+        }
+        // Taken only after the plan was made.
+        let planned = free_port();
+        world.write("stack.yaml", &stack("sleep, '1001'", planned));
+        world.expect(2, "plan stack.yaml --out plan.json");
+        let late = std::net::TcpListener::bind(("127.0.0.1", planned)).unwrap();
+        let done = world.expect(1, "apply --plan plan.json --yes");
+        assert!(done.err.contains(&format!("shop/api: port {planned} is taken by process ")), "{}", done.err);
+        assert!(
+            done.err.contains("hint: nothing was changed: stop that process, or choose another port"),
+            "{}",
+            done.err
+        );
+        drop(late);
+        assert_eq!((world.expect(0, "status shop").out, world.processes()), before, "nothing was touched");
+        world.write("stack.yaml", &stack("sleep, '1000'", free));
+        world.expect(0, "apply stack.yaml --yes");
+    }
+    // What only shows when it runs.
+    world.write("stack.yaml", &stack("sh, -c, 'echo no such table; exit 3'", free));
     let done = world.expect(1, "apply stack.yaml --yes");
-    assert!(done.err.contains("error: ") && done.err.contains("hint: "), "{}", done.err);
-    drop(taken);
-    let status = world.expect(0, "status hello");
-    assert!(status.out.contains("is not deployed"), "{}", status.out);
+    let why = "stack 'shop' did not come up: web: it ended with exit code 3; last lines: no such table; revision 1 is current";
+    assert!(done.err.contains(why), "{}", done.err);
+    assert!(world.expect(0, "status shop").out.contains("web      healthy  1/1"));
+    world.expect(0, "destroy shop --yes");
 }
 
 #[test]
@@ -112,4 +149,26 @@ fn a_stack_that_drifted_says_so_and_is_put_right() {
     world.expect(0, "apply stack.yaml --yes");
     assert!(answer(port).contains("hello"));
     world.expect(0, "destroy hello --yes");
+}
+
+#[test]
+fn a_deploy_whose_time_is_up_says_what_it_waited_for() {
+    let world = World::new();
+    let deaf = "echo cannot reach the database; exec sleep 1000";
+    world.write(
+        "stack.yaml",
+        &format!(
+            "name: shop\nservices:\n  web:\n    x-windflow: {{ process: {{ command: [sh, -c, '{deaf}'] }} }}\n    \
+             healthcheck: {{ test: [CMD, test, -e, ready], start_period: 10m, interval: 1s }}\n"
+        ),
+    );
+    let step = "uses: deploy, timeout: 3s, retry: never, with: { target: local, stack: stack.yaml }";
+    world.write("w.yaml", &format!("name: w\nnodes:\n  web: {{ {step} }}\n"));
+    let done = world.expect(3, "run w.yaml --run-id r");
+    let reason = "not healthy when time was up: web is starting: the health check ended with exit status: 1; \
+                  last lines: cannot reach the database";
+    assert!(done.out.contains(reason) || done.err.contains(reason), "{}{}", done.out, done.err);
+    assert!(done.out.contains("1 change to shop") || done.err.contains("1 change to shop"), "{}{}", done.out, done.err);
+    let status = world.expect(0, "status shop");
+    assert!(status.out.contains("is not deployed"), "what was begun is taken back: {}", status.out);
 }

@@ -112,19 +112,39 @@ impl HostTarget {
     ) -> Result<Applied, TargetError> {
         let name = &stack.name;
         if let Some((service, _, why)) = self.taken_ports(stack, seen).await.map_err(self.failed(name))?.pop() {
-            return Err(self.error(name, TargetErrorKind::Refused, why).in_service(&service));
+            return Err(self
+                .error(name, TargetErrorKind::Refused, why)
+                .in_service(&service)
+                .with_hint("nothing was changed: stop that process, or choose another port"));
         }
+        // What is current already is only put right again, and stays the revision it is.
+        let restored = seen.current.as_ref().filter(|current| diff::is_revision(stack, current));
         let spec = self.spec(stack, mine.intent, seen.spec.as_ref()).await?;
         // Before anything is touched: a secret that is not there must not cost a running service.
         let values = self.values(cx, &spec).await?;
         self.note(dir, mine).await.map_err(self.failed(name))?;
         let Some(why) = self.run(cx, dir, &spec, values).await? else {
-            let recorded = revisions::record(&*self.machine, dir, stack, cx.key(), cx.clock().now()).await;
-            let number = recorded.map_err(self.failed(name))?;
+            let number = match restored {
+                Some(current) => current.number,
+                None => {
+                    let recorded = revisions::record(&*self.machine, dir, stack, cx.key(), cx.clock().now()).await;
+                    recorded.map_err(|error| {
+                        let what = format!("what was asked for runs and cannot be recorded: {error}");
+                        self.failed(name)(io::Error::new(error.kind(), what))
+                    })?
+                }
+            };
             self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
             return Ok(Applied::Revision(Some(number)));
         };
         let why = cx.masker().mask(&why);
+        if let Some(current) = restored {
+            self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
+            let what = format!("revision {} does not come up again: {why}", current.number);
+            return Err(self
+                .error(name, TargetErrorKind::Unhealthy, what)
+                .with_hint("there is nothing else to go back to: put it right and apply again, or roll back further"));
+        }
         cx.progress(format_args!("going back: {why}"));
         let Some(base) = &seen.current else {
             let seen = self.seen(dir).await.map_err(self.failed(name))?;
@@ -132,9 +152,17 @@ impl HostTarget {
             return Ok(Applied::RolledBack { to: None, why });
         };
         let back = ContentHash::of_value(&serde_json::json!({ "back from": mine.intent, "to": base.number }));
-        let spec = self.spec(&base.stack, back, Some(&spec)).await?;
-        let values = self.values(cx, &spec).await?;
-        let why = match self.run(cx, dir, &spec, values).await? {
+        let back = async {
+            let spec = self.spec(&base.stack, back, Some(&spec)).await?;
+            let values = self.values(cx, &spec).await?;
+            self.run(cx, dir, &spec, values).await
+        };
+        let back = back.await.map_err(|mut error: TargetError| {
+            let number = base.number;
+            error.message = format!("{why}; and revision {number} cannot be made current again: {}", error.message);
+            error
+        });
+        let why = match back? {
             None => why,
             Some(worse) => {
                 format!("{why}; and revision {} does not come up again: {}", base.number, cx.masker().mask(&worse))
@@ -196,15 +224,20 @@ impl HostTarget {
         let name = &spec.stack.name;
         let until = Instant::now() + self.config.health_timeout;
         let order = Order::Run { spec: Box::new(spec.clone()), secrets };
+        let mut told = None;
         let mut tries = 0;
         loop {
             let verdict = tokio::select! {
                 biased;
-                () = cx.cancel().cancelled() => {
-                    let what = "stopped while waiting for health";
-                    return Err(self.error(name, TargetErrorKind::Cancelled, what).with_hint("apply again to go on"));
+                () = stopped(cx) => {
+                    let waiting = self.waiting(cx, spec, told.as_ref()).await;
+                    let (kind, what) = match cx.deadline().is_some_and(|deadline| deadline <= cx.clock().now()) {
+                        true => (TargetErrorKind::Unhealthy, "not healthy when time was up"),
+                        false => (TargetErrorKind::Cancelled, "stopped while waiting for health"),
+                    };
+                    return Err(self.error(name, kind, format_args!("{what}: {waiting}")).with_hint("apply again to go on"));
                 }
-                verdict = self.verdict(cx, dir, &order, spec, until) => verdict,
+                verdict = self.verdict(cx, dir, &order, spec, until, &mut told) => verdict,
             };
             tries += 1;
             match verdict {
@@ -223,20 +256,20 @@ impl HostTarget {
         order: &Order,
         spec: &StackSpec,
         until: Instant,
+        told: &mut Option<StackState>,
     ) -> io::Result<Option<String>> {
         let mut link = self.reach(dir, order).await?;
-        let mut told: BTreeMap<ServiceName, Health> = BTreeMap::new();
+        let mut before: BTreeMap<ServiceName, Health> = BTreeMap::new();
         loop {
             let Ok(state) = timeout_at(until, link.state()).await else {
-                let waiting: Vec<String> =
-                    told.iter().filter(|(_, health)| !health.is_ready()).map(|(name, _)| name.to_string()).collect();
+                let waiting = self.waiting(cx, spec, told.as_ref()).await;
                 let seconds = self.config.health_timeout.as_secs();
-                return Ok(Some(format!("not healthy within {seconds} s: {}", waiting.join(", "))));
+                return Ok(Some(format!("not healthy within {seconds} s: {waiting}")));
             };
-            let state = state?;
-            let now = healths(spec, &state);
+            let state = told.insert(state?);
+            let now = healths(spec, state);
             for (name, health) in &now {
-                if told.get(name) != Some(health) {
+                if before.get(name) != Some(health) {
                     cx.progress(format_args!("{name} is {}", word(health)));
                 }
             }
@@ -247,7 +280,7 @@ impl HostTarget {
             if bad.is_some() || now.values().all(Health::is_ready) {
                 return Ok(bad);
             }
-            told = now;
+            before = now;
         }
     }
 
@@ -255,23 +288,47 @@ impl HostTarget {
     async fn reach(&self, dir: &StackDir, order: &Order) -> io::Result<Link> {
         let until = Instant::now() + SUPERVISOR_PATIENCE;
         let mut started: Option<Instant> = None;
+        let before = self.said(dir).await?.len();
         loop {
             let refused = match Link::open(&*self.machine, dir, order).await {
                 Ok(link) => return Ok(link),
                 Err(error) => error,
             };
-            if Instant::now() >= until {
-                let log = self.machine.read(&dir.supervisor_log()).await?.unwrap_or_default();
-                let log = String::from_utf8_lossy(&log);
-                let said = log.lines().next_back().map(|line| format!("; it said: {line}")).unwrap_or_default();
-                return Err(io::Error::other(format!("the supervisor does not come up: {refused}{said}")));
+            let locked = self.machine.is_locked(&dir.supervisor_lock()).await?;
+            // One that is gone again, and has said why, needs no more patience.
+            let gone = started.is_some() && !locked && self.said(dir).await?.len() > before;
+            if gone || Instant::now() >= until {
+                return Err(self.no_supervisor(dir, &refused).await);
             }
             let patience = started.is_none_or(|at| at.elapsed() > Duration::from_secs(3));
-            if patience && !self.machine.is_locked(&dir.supervisor_lock()).await? {
-                self.machine.start_supervisor(&self.config.supervisor, dir.path()).await?;
-                started = Some(Instant::now());
+            if patience && !locked {
+                match self.machine.start_supervisor(&self.config.supervisor, dir.path()).await {
+                    Ok(()) => started = Some(Instant::now()),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
             }
             sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What supervisors of this stack had to say.
+    async fn said(&self, dir: &StackDir) -> io::Result<String> {
+        let log = self.machine.read(&dir.supervisor_log()).await?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&log).into_owned())
+    }
+
+    /// Why no supervisor comes up.
+    async fn no_supervisor(&self, dir: &StackDir, refused: &io::Error) -> io::Error {
+        let said = self.said(dir).await.unwrap_or_default();
+        let said = said.lines().next_back().map(|line| format!("; it said: {line}")).unwrap_or_default();
+        // Most of what keeps one from its work keeps everybody from writing there.
+        let probe = dir.path().join(".probe");
+        let wrote = self.machine.write(&probe, b"?".to_vec()).await;
+        let _ = self.machine.remove(&probe).await;
+        match wrote {
+            Ok(()) => io::Error::other(format!("the supervisor does not come up: {refused}{said}")),
+            Err(error) => io::Error::new(error.kind(), format!("the supervisor does not come up: {error}{said}")),
         }
     }
 
@@ -312,6 +369,20 @@ impl HostTarget {
         self.machine.remove(&dir.spec()).await?;
         self.machine.remove(dir.path()).await?;
         self.machine.remove_empty(dir.owner_dir()).await
+    }
+}
+
+/// Returns when the call should come to its end: it was cancelled, or its time is up.
+async fn stopped(cx: &Context) {
+    let deadline = async {
+        match cx.deadline() {
+            Some(deadline) => cx.clock().sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = cx.cancel().cancelled() => {}
+        () = deadline => {}
     }
 }
 

@@ -40,7 +40,8 @@ pub struct HostConfig {
     pub supervisor: SupervisorCommand,
     /// Where relative programs are looked up, and the `PATH` of every service.
     pub search_path: Vec<PathBuf>,
-    /// How long an apply waits for health before it takes the stack back; ten minutes unless set.
+    /// How long an apply waits for health before it takes the stack back; ten minutes unless set. A call whose own time is
+    /// up before that ends with what it waited for and leaves the stack as it is, to be gone on with or taken back.
     pub health_timeout: Duration,
     /// How long an apply waits for another one of the same stack; ten seconds unless set.
     pub lock_patience: Duration,

@@ -45,7 +45,7 @@ impl Link {
         match self.answer().await? {
             Answer::State(state) => Ok(*state),
             Answer::Stopped => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the supervisor has stopped")),
-            Answer::Failed(why) => Err(io::Error::other(why)),
+            Answer::Failed(why) => Err(why.into()),
         }
     }
 
@@ -55,7 +55,7 @@ impl Link {
             match self.answer().await? {
                 Answer::Stopped => return Ok(()),
                 Answer::State(_) => {}
-                Answer::Failed(why) => return Err(io::Error::other(why)),
+                Answer::Failed(why) => return Err(why.into()),
             }
         }
     }

@@ -33,6 +33,8 @@ mod target;
 #[cfg(target_os = "linux")]
 mod transport;
 #[cfg(target_os = "linux")]
+mod waiting;
+#[cfg(target_os = "linux")]
 mod watch;
 
 pub use config::{HostConfig, SUPERVISE, SupervisorCommand};

@@ -65,7 +65,11 @@ pub(crate) async fn record(
         Some(found) => found.number,
         None => create(machine, dir, last + 1, stack, key, at).await?,
     };
-    machine.write(&dir.current(), number.to_string().into_bytes()).await?;
+    if let Err(error) = machine.write(&dir.current(), number.to_string().into_bytes()).await {
+        // Nobody takes for a revision what was never current.
+        let _ = machine.remove(&dir.revision(number)).await;
+        return Err(error);
+    }
     let all = numbers(machine, dir).await?;
     for old in all.iter().take(all.len().saturating_sub(KEPT)).filter(|old| **old != number) {
         machine.remove(&dir.revision(*old)).await?;

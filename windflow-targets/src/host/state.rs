@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -109,11 +110,14 @@ pub(crate) struct InstanceState {
     pub since: Option<Timestamp>,
     pub restarts: u32,
     pub health: Health,
+    /// Why it is not healthy yet, as its health check says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Default for InstanceState {
     fn default() -> Self {
-        Self { process: None, identity: None, since: None, restarts: 0, health: Health::Starting }
+        Self { process: None, identity: None, since: None, restarts: 0, health: Health::Starting, waiting: None }
     }
 }
 
@@ -135,11 +139,39 @@ pub(crate) enum Order {
 pub(crate) enum Answer {
     State(Box<StackState>),
     Stopped,
-    Failed(String),
+    Failed(Refusal),
+}
+
+/// Why an order was not taken.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub why: String,
+    /// The number of the system's error, if that is why.
+    pub system: Option<i32>,
+}
+
+impl Refusal {
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), system: None }
+    }
+
+    pub fn failed(what: &str, error: &io::Error) -> Self {
+        Self { why: format!("{what}: {error}"), system: error.raw_os_error() }
+    }
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = refusal.system.map_or(io::ErrorKind::Other, |number| Self::from_raw_os_error(number).kind());
+        Self::new(kind, refusal.why)
+    }
 }
 
 /// The variable that marks a process, and all it starts, as an instance of ours; its value is the instance's folder.
 pub(crate) const MARK: &str = "WINDFLOW_INSTANCE";
+
+/// The variable that marks a supervisor; its value is the folder of its stack.
+pub(crate) const SUPERVISOR_MARK: &str = "WINDFLOW_SUPERVISOR";
 
 /// The apply that is under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

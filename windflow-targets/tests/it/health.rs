@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use windflow_core::ServiceName;
 use windflow_core::target::{
-    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, TargetExt as _,
+    Applied, Condition, Context, Dependency, Desired, Health, PlanError, Probe, Restart, Service, Target as _,
+    TargetErrorKind, TargetExt as _,
 };
+use windflow_core::{Clock as _, ServiceName, SystemClock};
+use windflow_targets::host::HostTarget;
 
-use crate::place::{PROOF, Place, check, eventually, free_port, get, observe, program, sh, stack, web};
+use crate::place::{PROOF, Place, check, eventually, free_port, get, kill, observe, pid_of, program, sh, stack, web};
 
 fn cx(key: &str) -> Context {
     Context::new(key)
@@ -137,4 +139,89 @@ async fn what_cannot_run_here_is_refused_in_the_plan_by_path() {
     let own = std::process::id();
     assert!(problems[3].1.starts_with(&format!("port {port} is taken by process {own} (")), "{}", problems[3].1);
     assert!(std::fs::read_dir(&place.root).unwrap().next().is_none(), "planning writes nothing");
+}
+
+#[tokio::test]
+async fn a_revision_that_does_not_come_up_again_says_so_and_stays_the_revision() {
+    let place = Place::new();
+    let target = place.target();
+    let needed = place.root.join("needed");
+    std::fs::write(&needed, "").unwrap();
+    let mut stack =
+        stack([("db", sh(&format!("test -e {0} || exec echo lost {0}; exec sleep 1000", needed.display())))]);
+    stack.services.values_mut().for_each(|db| db.restart.policy = Restart::Always);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    place.kill_supervisors().await;
+    std::fs::remove_file(&needed).unwrap();
+    kill(pid_of(&target, &stack, "db").await);
+    eventually("it is dead", async || {
+        let health = observe(&target, &stack).await.services["db"].health.clone();
+        (health == Health::Stopped, health)
+    })
+    .await;
+    let PlanError::Target(error) = target.deploy(&cx("two"), stack.clone()).await.unwrap_err() else { panic!() };
+    assert_eq!(error.kind, TargetErrorKind::Unhealthy);
+    let said = error.to_string();
+    assert!(said.contains("revision 1 does not come up again: db: crash loop") && said.contains("lost /"), "{said}");
+    std::fs::write(&needed, "").unwrap();
+    eventually("it comes up by its policy", async || {
+        let health = observe(&target, &stack).await.services["db"].health.clone();
+        (health == Health::Healthy, health)
+    })
+    .await;
+    assert_eq!(target.deploy(&cx("three"), stack.clone()).await.unwrap(), Applied::Nothing);
+    assert_eq!(target.revisions(&cx("look"), &stack.name).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_is_told_for_what_when_their_time_is_up() {
+    let (place, port) = (Place::new(), free_port());
+    let mut deaf = sh("echo cannot reach the database; exec sleep 1000");
+    deaf.healthcheck = Some(check(Probe::Http { port, path: "/".to_owned() }));
+    deaf.healthcheck.as_mut().unwrap().start_period = Duration::from_secs(600);
+    let api = after(sh("exec sleep 1000"), "web", Condition::ServiceHealthy);
+    let stack = stack([("web", deaf), ("api", api)]);
+    let told = |said: &str, what: &str| {
+        let api = "api is not started: it waits for web to be healthy";
+        let web = format!("web is starting: port {port} does not answer: Connection refused (os error 111)");
+        assert_eq!(said, format!("{what}: {api}, {web}; last lines: cannot reach the database"));
+    };
+    let mut config = place.config("ours");
+    config.health_timeout = Duration::from_secs(3);
+    let patient = HostTarget::new(config);
+    let applied = patient.deploy(&cx("one"), stack.clone()).await.unwrap();
+    told(why(&applied), "not healthy within 3 s");
+    let target = place.target();
+    let began = Instant::now();
+    let short = cx("two").with_deadline(Some(SystemClock.now().after(Duration::from_secs(3))));
+    let PlanError::Target(error) = target.deploy(&short, stack.clone()).await.unwrap_err() else { panic!() };
+    assert_eq!(error.kind, TargetErrorKind::Unhealthy);
+    told(&error.message, "not healthy when time was up");
+    assert!(began.elapsed() < Duration::from_secs(60), "far sooner than the health timeout");
+    // What was begun is gone on with, or taken back, by whoever asked.
+    assert_eq!(place.supervisors().len(), 1);
+    target.destroy(&cx("two/undo"), &stack.name).await.unwrap();
+    assert_eq!(std::fs::read_dir(&place.root).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_way_back_that_is_gone_is_told_together_with_what_made_it_necessary() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let target = place.target();
+    let one = place.root.join("one");
+    std::fs::write(&one, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&one, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let good = stack([("db", program(&[one.to_str().unwrap()]))]);
+    target.deploy(&cx("one"), good.clone()).await.unwrap();
+    std::fs::remove_file(&one).unwrap();
+    let bad = stack([("db", sh("echo no such table; exit 2"))]);
+    let PlanError::Target(error) = target.deploy(&cx("two"), bad).await.unwrap_err() else { panic!() };
+    let why = "db: it ended with exit code 2; last lines: no such table; and revision 1 cannot be made current again: \
+               services.db.process.command: there is no program ";
+    assert!(error.message.starts_with(why), "{error}");
+    // Whoever brings it back finds all as it should be.
+    std::fs::write(&one, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&one, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(target.deploy(&cx("three"), good).await.unwrap(), Applied::Revision(Some(1)));
 }

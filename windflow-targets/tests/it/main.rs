@@ -4,6 +4,8 @@
 
 mod access;
 mod conformance;
+mod disk;
 mod health;
 mod life;
+mod orphans;
 mod place;

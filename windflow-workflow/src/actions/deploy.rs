@@ -70,6 +70,14 @@ pub(super) async fn note(cx: &StepContext, value: &impl Serialize) -> Result<(),
     cx.checkpoint(value).await
 }
 
+/// How much a plan changes, for people.
+pub(super) fn counted(plan: &Plan) -> String {
+    match plan.changes.len() {
+        1 => "1 change".to_owned(),
+        number => format!("{number} changes"),
+    }
+}
+
 /// The lines of a plan as they go into an output.
 pub(super) fn changes(plan: &Plan) -> Vec<Value> {
     let line = |change: &windflow_core::target::Change| json!({ "service": change.service, "path": change.path, "kind": change.kind });
@@ -195,7 +203,7 @@ impl Action for DeployAction {
         for degradation in &plan.degradations {
             cx.progress(&format!("{}: {degradation}", input.target));
         }
-        cx.progress(&format!("{}: {} changes to {}", input.target, plan.changes.len(), input.stack.name));
+        cx.progress(&format!("{}: {} to {}", input.target, counted(&plan), input.stack.name));
         match target.apply(&tcx, &plan).await? {
             Applied::Revision(_) | Applied::Nothing => {
                 let observed = target.observe(&tcx, &input.stack.name).await?;

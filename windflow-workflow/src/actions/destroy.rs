@@ -8,7 +8,7 @@ use windflow_core::{
     Action, Guarantee, Outcome, Reversal, Seen, StackName, StepContext, StepError, TargetName, Undone,
 };
 
-use super::deploy::{changes, check_target, consents, note, noted, restore};
+use super::deploy::{changes, check_target, consents, counted, note, noted, restore};
 use super::input::{Problems, field, map, read, text};
 
 /// Takes a stack down, and on compensation applies its last revision again.
@@ -81,7 +81,7 @@ impl Action for DestroyAction {
                 last
             }
         };
-        cx.progress(&format!("{}: {} changes to {}", input.target, plan.changes.len(), input.stack));
+        cx.progress(&format!("{}: {} to {}", input.target, counted(&plan), input.stack));
         if let Applied::RolledBack { why, .. } = target.apply(&tcx, &plan).await? {
             let what = format_args!("{}/{} was not taken down: {why}", input.target, input.stack);
             return Err(StepError::terminal("destroy.rolled_back", what));

@@ -12,6 +12,7 @@ mod http;
 mod http_call;
 mod input;
 mod moment;
+mod offspring;
 mod script;
 mod shell;
 mod wait;

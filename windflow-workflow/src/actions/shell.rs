@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Deserialize;
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
-use windflow_core::{Action, ErrorClass, Guarantee, Outcome, Reversal, Seen, StepContext, StepError, Undone};
+use windflow_core::{Action, ErrorClass, Guarantee, Outcome, Reversal, RunId, Seen, StepContext, StepError, Undone};
 
+use super::deploy::note;
 use super::input::{Problems, field, is_open, map, read, reveal, text};
 use super::moment;
+use super::offspring::{Leader, MARK, Offspring, Trace};
 
 /// As much of each output is kept.
 const MOST: usize = 256 * 1024;
@@ -82,9 +84,12 @@ impl ShellPolicy {
 /// ```
 ///
 /// Output: `exit` (128 + signal when a signal ended it), `stdout` and `stderr` (the first 256 KiB of each),
-/// `truncated`. Secrets are given in `env` only: arguments can be read by everybody on the machine. The program and
-/// what it starts form a process group, which is asked to end when the step is cancelled or its time is up, and killed
-/// after five seconds.
+/// `truncated`. Secrets are given in `env` only: arguments can be read by everybody on the machine.
+///
+/// The program and all it starts belong to the step, also in a session of their own: they are asked to end when the step
+/// is cancelled or its time is up, and killed after five seconds; what is left when the program has ended is killed; and
+/// what was left by an engine that was killed is gone before anything else is done for the step. What is to go on is
+/// deployed, or started by the machine's own service manager.
 #[derive(Debug, Clone, Default)]
 pub struct ShellAction(ShellPolicy);
 
@@ -121,22 +126,33 @@ impl ShellAction {
     }
 }
 
-/// Ends a process group when it goes, so that a dropped attempt leaves nothing running.
-struct Group(Option<Pid>);
+/// What is durable of a program that runs.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    program: Trace,
+}
 
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // It may have ended by itself.
-            let _ = kill_process_group(group, signal);
-        }
+/// The program of an earlier attempt. A checkpoint of another sort is of the action that this one takes back.
+fn earlier(cx: &StepContext) -> Option<Trace> {
+    serde_json::from_value::<Note>(cx.last_checkpoint()?.clone()).ok().map(|note| note.program)
+}
+
+/// Ends what an engine that was killed has left running.
+async fn end_earlier(cx: &StepContext) -> Result<Option<Trace>, StepError> {
+    let Some(trace) = earlier(cx) else { return Ok(None) };
+    match trace.end().await {
+        Ok(()) => Ok(Some(trace)),
+        Err(left) => Err(StepError::retryable(
+            "shell.left",
+            format_args!("an earlier attempt still runs and does not end: {}", processes(&left)),
+        )
+        .with_hint("end it by hand: it is of another user, or waits for a device")),
     }
 }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
+fn processes(pids: &[i32]) -> String {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    format!("{} {}", if pids.len() == 1 { "process" } else { "processes" }, pids.join(", "))
 }
 
 /// What was written so far, and whether there was more.
@@ -240,6 +256,16 @@ impl Action for ShellAction {
         if let Some(cwd) = &input.cwd {
             command.current_dir(cwd);
         }
+        let trace = match end_earlier(cx).await? {
+            Some(earlier) => Trace { leader: None, ..earlier },
+            None => {
+                let trace = Trace { mark: RunId::generate().to_string(), leader: None };
+                // Before the program is there, so that whoever comes after a crash can find it.
+                note(cx, &Note { program: trace.clone() }).await?;
+                trace
+            }
+        };
+        command.env(MARK, &trace.mark);
         if cx.is_cancelled() {
             return Err(cx.cancelled_error());
         }
@@ -248,7 +274,8 @@ impl Action for ShellAction {
                 .with_hint("give its full path, or a PATH in env")
         })?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let group = Group(pid);
+        let leader = pid.and_then(|pid| Leader::of(pid.as_raw_pid()));
+        let mut offspring = Offspring::new(Trace { leader, ..trace }, pid);
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input.stdin) {
             // On its own, because a program may write much before it reads.
             tokio::spawn(async move { drop(pipe.write_all(text.as_bytes()).await) });
@@ -257,24 +284,28 @@ impl Action for ShellAction {
         let (out, errors) = (Captured::default(), Captured::default());
         let (from_out, from_errors) = (out.clone().read(stdout), errors.clone().read(stderr));
         let mut reading = tokio::spawn(async move { tokio::join!(from_out, from_errors) });
+        // For a program that clears its environment, and with it the mark.
+        note(cx, &Note { program: offspring.trace.clone() }).await?;
         let until = timeout.map(|timeout| cx.now().after(timeout));
         let mut stopped = None;
         let status = tokio::select! {
             status = child.wait() => status,
             () = cx.cancelled() => {
                 stopped = Some("the step was asked to stop");
-                stop(&group, &mut child).await
+                stop(&mut offspring, &mut child).await
             }
             () = async { match until { Some(until) => cx.sleep_until(until).await, None => std::future::pending().await } } => {
                 stopped = Some("its time is up");
-                stop(&group, &mut child).await
+                stop(&mut offspring, &mut child).await
             }
         };
         // What it left running holds the pipes open and belongs to the step.
-        drop(group);
+        if let Err(left) = offspring.end().await {
+            cx.progress(&format!("'{program}' has left {}, which does not end", processes(&left)));
+        }
         let status = status.map_err(|error| StepError::unknown("shell.wait", error))?;
         if tokio::time::timeout(GRACE, &mut reading).await.is_err() {
-            // Something left the group and keeps the pipes open: it is not waited for.
+            // Something that is not found keeps the pipes open: it is not waited for.
             reading.abort();
         }
         let exit = exit_code(status);
@@ -293,22 +324,28 @@ impl Action for ShellAction {
         })))
     }
 
-    async fn observe(&self, _cx: &StepContext, _input: &Value) -> Result<Seen, StepError> {
+    async fn observe(&self, cx: &StepContext, _input: &Value) -> Result<Seen, StepError> {
+        // Nobody hears any more what it says, and whoever decides what has happened must not decide too early.
+        end_earlier(cx).await?;
         Ok(Seen::CannotTell)
     }
 
-    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
+    async fn compensate(&self, cx: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
+        end_earlier(cx).await?;
         Ok(Undone::NotUndoable { why: "what a program did is not known; name a `compensate` for the node".to_owned() })
     }
 }
 
-/// Asks the group to end, and kills it after the grace period.
-async fn stop(group: &Group, child: &mut tokio::process::Child) -> std::io::Result<std::process::ExitStatus> {
-    group.signal(Signal::TERM);
+/// Asks all of it to end, and kills it after the grace period.
+async fn stop(
+    offspring: &mut Offspring,
+    child: &mut tokio::process::Child,
+) -> std::io::Result<std::process::ExitStatus> {
+    offspring.signal(Signal::TERM);
     match tokio::time::timeout(GRACE, child.wait()).await {
         Ok(status) => status,
         Err(_) => {
-            group.signal(Signal::KILL);
+            offspring.signal(Signal::KILL);
             child.wait().await
         }
     }

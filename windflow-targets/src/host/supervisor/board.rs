@@ -1,8 +1,10 @@
 //! Where every keeper writes how its instance is, and reads how the others are.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 use windflow_core::ServiceName;
 use windflow_core::target::{Condition, Dependency, Health};
 
@@ -10,6 +12,9 @@ use super::super::layout::StackDir;
 use super::super::state::{InstanceState, StackState};
 use super::super::transport::write_file;
 use super::entry::complain;
+
+/// When a state that could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The state of the stack. What is told outside is on disk first, so that nobody reads there less than they were told.
 #[derive(Clone, Debug)]
@@ -70,20 +75,22 @@ impl Board {
     pub async fn publish(self, dir: PathBuf) {
         let mut changes = self.live.subscribe();
         changes.mark_changed();
-        let mut complained = false;
-        while changes.changed().await.is_ok() {
+        let mut written = true;
+        loop {
+            // What could not be written is tried again, also when nothing changes any more.
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = sleep(AGAIN), if !written => {}
+            }
             let state = changes.borrow_and_update().clone();
             let bytes = serde_json::to_vec(&state).unwrap_or_default();
             // Not flushed: what it says holds only within this boot of the machine.
-            match write_file(&StackDir::at(&dir).state(), &bytes, false) {
-                Ok(()) => complained = false,
-                Err(error) if !complained => {
-                    complain(&dir, &format!("the state cannot be written: {error}"));
-                    complained = true;
-                }
-                Err(_) => {}
+            let done = write_file(&StackDir::at(&dir).state(), &bytes, false);
+            if let (Err(error), true) = (&done, written) {
+                complain(&dir, &format!("the state cannot be written: {error}"));
             }
-            self.told.send_replace(state);
+            written = done.is_ok();
+            self.told.send_if_modified(|told| std::mem::replace(told, state.clone()) != state);
         }
     }
 }

@@ -12,12 +12,14 @@ use windflow_core::target::Health;
 use windflow_core::{Masker, Secret, ServiceName};
 
 use super::super::layout::StackDir;
-use super::super::state::{InstanceState, Order, StackSpec, StackState};
-use super::super::transport::{procfs, write_file};
+use super::super::state::{InstanceState, Order, Refusal, StackSpec, StackState};
+use super::super::transport::procfs::{self, Stat};
+use super::super::transport::write_file;
 use super::board::Board;
 use super::entry::complain;
 use super::keeper::{Keeper, Run};
 use super::orders::{self, Asked};
+use super::orphans;
 use super::process::Process;
 
 /// A supervisor is started in order to be told something. If whoever started it died before that, it goes on with what
@@ -53,6 +55,7 @@ pub(super) async fn supervise(dir: &StackDir) -> io::Result<()> {
     let (sender, mut received) = mpsc::channel(8);
     tokio::spawn(orders::serve(listener, sender, board.told()));
     tokio::spawn(board.clone().publish(dir.path().to_owned()));
+    tokio::spawn(orphans::collect(board.clone()));
     let mut crew = Crew {
         dir: dir.clone(),
         board,
@@ -127,7 +130,9 @@ fn adopt(dir: &StackDir, boot: &str, spec: Option<&StackSpec>, before: StackStat
             let recorded = state.process.filter(|_| before.boot == boot);
             let known = recorded.and_then(|id| Process::adopt(id, state.identity, mark.clone()));
             let process = known.or_else(|| {
-                let leaders = procfs::marked(&mark).into_iter().filter(|found| found.group == found.id.pid);
+                // Whoever leads a session of its own is what a service has started, and not the service.
+                let leads = |found: &Stat| found.group == found.id.pid && found.session != found.id.pid;
+                let leaders = procfs::marked(|other| other == mark).into_iter().filter(leads);
                 let identity = spec.and_then(|spec| spec.identity(name));
                 leaders.into_iter().find_map(|leader| Process::adopt(leader.id, identity, mark.clone()))
             });
@@ -149,16 +154,14 @@ impl Crew {
         spec: StackSpec,
         secrets: BTreeMap<ServiceName, BTreeMap<String, String>>,
         serial: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         if spec.version > StackSpec::VERSION {
-            return Err(format!(
-                "the order is of version {}, this supervisor knows {}",
-                spec.version,
-                StackSpec::VERSION
-            ));
+            let (asked, known) = (spec.version, StackSpec::VERSION);
+            return Err(Refusal::new(format!("the order is of version {asked}, this supervisor knows {known}")));
         }
-        let bytes = serde_json::to_vec(&spec).map_err(|error| error.to_string())?;
-        write_file(&self.dir.spec(), &bytes, true).map_err(|error| format!("the order cannot be kept: {error}"))?;
+        let bytes = serde_json::to_vec(&spec).map_err(|error| Refusal::new(error.to_string()))?;
+        let kept = write_file(&self.dir.spec(), &bytes, true);
+        kept.map_err(|error| Refusal::failed("the order cannot be kept", &error))?;
         self.secrets.clear();
         for (service, values) in secrets {
             let values: BTreeMap<String, Secret> =
@@ -315,6 +318,9 @@ impl Crew {
             for (_, (_goal, task)) in stopping {
                 let _ = task.await;
             }
+        }
+        for left in orphans::end_stack(&self.dir).await {
+            complain(self.dir.path(), &format!("process {left} does not end"));
         }
         // Every keeper is gone: what is still on the board is only a memory.
         self.board.edit(|state| state.services.clear());

@@ -13,8 +13,9 @@ use rustix::fs::Mode;
 
 use super::super::config::SUPERVISE;
 use super::super::layout::StackDir;
+use super::super::state::SUPERVISOR_MARK;
 use super::super::transport::try_lock;
-use super::crew;
+use super::{crew, orphans};
 
 /// Added by the first stage when it starts the second.
 const DETACHED: &str = "--detached";
@@ -45,7 +46,7 @@ pub fn supervise_if_child(arguments: impl IntoIterator<Item = OsString>) -> Opti
     let dir = StackDir::at(arguments.get(at + 1)?);
     let done = match arguments.last().is_some_and(|last| last == DETACHED) {
         true => serve(&dir),
-        false => detach(&arguments),
+        false => detach(&arguments, &dir),
     };
     match done {
         Ok(()) => Some(ExitCode::SUCCESS),
@@ -66,7 +67,7 @@ pub(super) fn complain(dir: &Path, what: &str) {
 
 /// The first stage: leaves the caller's session and terminal, starts the second stage there, and ends; so the second
 /// is nobody's child, and no key press of the caller's terminal reaches it.
-fn detach(arguments: &[OsString]) -> io::Result<()> {
+fn detach(arguments: &[OsString], dir: &StackDir) -> io::Result<()> {
     // Fails only for a leader of a process group, which has left the caller's group already.
     let _ = rustix::process::setsid();
     let (name, rest) = arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
@@ -76,6 +77,7 @@ fn detach(arguments: &[OsString]) -> io::Result<()> {
         .args(rest)
         .arg(DETACHED)
         .env_clear()
+        .env(SUPERVISOR_MARK, dir.path())
         .stdin(Stdio::null())
         .spawn()
         .map(|_| ())
@@ -87,6 +89,7 @@ fn serve(dir: &StackDir) -> io::Result<()> {
     let Some(lock) = take_lock(dir)? else {
         return Ok(()); // another one is in place
     };
+    orphans::take_in();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(crew::supervise(dir));
     drop(lock);

@@ -17,6 +17,7 @@ use super::super::layout::InstanceDir;
 use super::super::state::{MARK, RunSpec};
 use super::board::Board;
 use super::capture::Capture;
+use super::orphans;
 use super::policy::{self, CRASH_LOOP, Ending, Next};
 use super::probe;
 use super::process::Process;
@@ -109,6 +110,8 @@ impl Keeper {
             () = self.new_goal() => return false,
             () = self.board.meets(run.spec.depends_on.iter()) => {}
         }
+        // What a supervisor that was killed has left of it, without the process that led it.
+        orphans::end_marked(self.dir.path()).await;
         match self.start(run) {
             Ok(process) => {
                 let (id, identity) = (process.id, process.identity);
@@ -119,6 +122,7 @@ impl Keeper {
                     state.restarts = if again { state.restarts + 1 } else { 0 };
                     (state.process, state.identity) = (Some(id), identity);
                     state.since = Some(SystemClock.now());
+                    state.waiting = None;
                     if !falling {
                         state.health = Health::Starting;
                     }
@@ -215,7 +219,9 @@ impl Keeper {
     /// Tells the health of a running process; never returns.
     async fn watch_health(&self, run: &Run, started: Instant) {
         let tell = |health: Health| {
-            self.board.edit_instance(&self.service, self.instance, |state| state.health = health);
+            self.board.edit_instance(&self.service, self.instance, |state| {
+                (state.health, state.waiting) = (health, None);
+            });
         };
         let Some(check) = &run.spec.healthcheck else {
             let patience = SETTLE.saturating_mul(1 << self.in_a_row.min(5)).min(STEADY);
@@ -238,6 +244,8 @@ impl Keeper {
                     failures = if early { failures.max(1) } else { failures + 1 };
                     if !early && failures >= check.retries.max(1) {
                         tell(Health::Unhealthy { why });
+                    } else if !healthy {
+                        self.board.edit_instance(&self.service, self.instance, |state| state.waiting = Some(why));
                     }
                 }
             }

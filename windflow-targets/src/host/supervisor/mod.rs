@@ -9,6 +9,7 @@ mod crew;
 mod entry;
 mod keeper;
 mod orders;
+mod orphans;
 mod policy;
 mod probe;
 mod process;

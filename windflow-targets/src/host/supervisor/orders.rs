@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::super::layout::StackDir;
-use super::super::state::{Answer, Order, StackState};
+use super::super::state::{Answer, Order, Refusal, StackState};
 use super::super::transport::socket_in;
 
 /// An order, and where it is answered with its number when it is in force.
-pub(super) type Asked = (Order, oneshot::Sender<Result<u64, String>>);
+pub(super) type Asked = (Order, oneshot::Sender<Result<u64, Refusal>>);
 
 /// An order larger than this is not one of ours.
 const LONGEST_ORDER: u64 = 16 << 20;
@@ -60,16 +60,16 @@ pub(super) async fn serve(listener: UnixListener, orders: mpsc::Sender<Asked>, t
     }
 }
 
-async fn read(input: impl AsyncRead + Unpin) -> Option<Result<Order, String>> {
+async fn read(input: impl AsyncRead + Unpin) -> Option<Result<Order, Refusal>> {
     let mut line = String::new();
     BufReader::new(input.take(LONGEST_ORDER)).read_line(&mut line).await.ok()?;
     let order = serde_json::from_str(&line);
-    Some(order.map_err(|error| format!("the supervisor does not understand the order: {error}")))
+    Some(order.map_err(|error| Refusal::new(format!("the supervisor does not understand the order: {error}"))))
 }
 
 async fn answer(
     mut output: OwnedWriteHalf,
-    wait: oneshot::Receiver<Result<u64, String>>,
+    wait: oneshot::Receiver<Result<u64, Refusal>>,
     stops: bool,
     mut told: watch::Receiver<StackState>,
 ) -> Option<()> {

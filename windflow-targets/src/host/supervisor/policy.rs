@@ -58,8 +58,10 @@ pub(super) fn next(ending: &Ending, policy: &RestartPolicy, in_a_row: u32, last_
     if !again || (spent && !good) {
         return Next::Done(match (good, spent && again) {
             (true, _) => Health::Completed,
-            (false, false) => Health::Failed { why: format!("{ending}{said}") },
-            (false, true) => Health::Failed { why: format!("{ending}, {in_a_row} times in a row{said}") },
+            (false, true) if in_a_row > 1 => {
+                Health::Failed { why: format!("{ending}, {in_a_row} times in a row{said}") }
+            }
+            (false, _) => Health::Failed { why: format!("{ending}{said}") },
         });
     }
     let pause = FIRST_PAUSE.saturating_mul(1 << (in_a_row - 1).min(16)).min(LONGEST_PAUSE);
@@ -89,6 +91,7 @@ mod tests {
         assert_eq!(next(&bad, &policy(Restart::OnFailure, None), 1, &[]), again(100));
         assert_eq!(next(&bad, &policy(Restart::Always, None), 2, &[]), again(200));
         assert_eq!(next(&good, &policy(Restart::UnlessStopped, None), 1, &[]), again(100));
+        assert_eq!(next(&bad, &policy(Restart::OnFailure, Some(0)), 1, &[]), failed("it ended with exit code 3"));
         let lines = ["a".to_owned(), "b".to_owned()];
         assert_eq!(
             next(&bad, &policy(Restart::OnFailure, Some(1)), 2, &lines),

@@ -14,6 +14,7 @@ use windflow_core::ContentHash;
 
 use super::super::state::ProcessId;
 use super::super::transport::procfs;
+use super::orphans;
 use super::policy::Ending;
 
 /// A living process of ours.
@@ -25,6 +26,8 @@ pub(super) struct Process {
     pub started: Instant,
     /// The folder of its instance: its mark.
     mark: PathBuf,
+    /// What was below it when it was asked to end.
+    below: Vec<ProcessId>,
     child: Option<Child>,
     handle: AsyncFd<OwnedFd>,
 }
@@ -44,9 +47,15 @@ impl Process {
         // It is not collected before we ask, so the number is still its own.
         let found = procfs::stat(pid).ok_or_else(|| io::Error::other("the process cannot be found"));
         match found.and_then(|found| Ok((found.id, handle_of(pid)?))) {
-            Ok((id, handle)) => {
-                Ok(Self { id, identity: Some(identity), started: Instant::now(), mark, child: Some(child), handle })
-            }
+            Ok((id, handle)) => Ok(Self {
+                id,
+                identity: Some(identity),
+                started: Instant::now(),
+                mark,
+                below: Vec::new(),
+                child: Some(child),
+                handle,
+            }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -59,28 +68,31 @@ impl Process {
     pub fn adopt(id: ProcessId, identity: Option<ContentHash>, mark: PathBuf) -> Option<Self> {
         let handle = handle_of(id.pid).ok()?;
         // Asked after the handle was opened: from here on the handle is of this process and no other.
-        procfs::is_alive(id).then(|| Self { id, identity, started: Instant::now(), mark, child: None, handle })
+        procfs::is_alive(id).then(|| Self {
+            id,
+            identity,
+            started: Instant::now(),
+            mark,
+            below: Vec::new(),
+            child: None,
+            handle,
+        })
     }
 
-    /// Returns when it has ended, with all it left behind in its group ended too. May be dropped and called again.
+    /// Returns when it has ended, with all it left behind ended too. May be dropped and called again.
     pub async fn ended(&mut self) -> Ending {
         // A handle becomes readable when its process ends, and stays so.
         let _ = self.handle.readable().await;
-        let Some(child) = &mut self.child else {
-            // Collected by someone else, so its number may be another's by now: only what carries its mark is ours.
-            for left in procfs::marked(&self.mark) {
-                if let Ok(handle) = handle_of(left.id.pid)
-                    && procfs::is_alive(left.id)
-                {
-                    let _ = pidfd_send_signal(&handle, Signal::KILL);
-                }
-            }
-            return Ending::Unseen;
-        };
-        // Not collected yet: until it is, its number, and its group's, are its own.
-        if let Some(group) = Pid::from_raw(self.id.pid) {
+        // Of a child that is not collected yet the number, and its group's, are its own. One that was adopted is collected
+        // by someone else, and its number may be another's by now: only what is known, or carries its mark, is ours.
+        if self.child.is_some()
+            && let Some(group) = Pid::from_raw(self.id.pid)
+        {
             let _ = kill_process_group(group, Signal::KILL);
         }
+        orphans::end_known(&self.below).await;
+        orphans::end_marked(&self.mark).await;
+        let Some(child) = &mut self.child else { return Ending::Unseen };
         match child.wait() {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => Ending::Code(code),
@@ -92,10 +104,13 @@ impl Process {
     }
 
     /// Sends a signal to its whole group, if it is still the process we know.
-    pub fn signal(&self, signal: Signal) {
+    pub fn signal(&mut self, signal: Signal) {
         if !procfs::is_alive(self.id) {
             return;
         }
+        // What left the group and cleared its environment is known by its parents, as long as they live.
+        let below = procfs::descendants(self.id.pid, |mark| mark == self.mark);
+        self.below.extend(below.iter().map(|found| found.id));
         let group = Pid::from_raw(self.id.pid);
         if group.is_none_or(|group| kill_process_group(group, signal).is_err()) {
             let _ = pidfd_send_signal(&self.handle, signal);

@@ -83,7 +83,8 @@ pub(crate) trait Machine: fmt::Debug + Send + Sync + 'static {
     async fn find_program(&self, program: &str, folders: Vec<PathBuf>) -> io::Result<Option<PathBuf>>;
     /// Whether this is a folder.
     async fn is_dir(&self, path: &Path) -> io::Result<bool>;
-    /// Starts a supervisor of this folder, which outlives the caller. One that finds another in place ends at once.
+    /// Starts a supervisor of this folder, which outlives the caller. One that finds another in place ends at once; one
+    /// that was killed before it was there is `Interrupted`, and can be started again.
     async fn start_supervisor(&self, command: &SupervisorCommand, dir: &Path) -> io::Result<()>;
     /// Reaches the supervisor of this folder.
     async fn connect(&self, dir: &Path) -> io::Result<Box<dyn Wire>>;

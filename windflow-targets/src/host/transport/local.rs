@@ -169,9 +169,13 @@ impl Machine for LocalMachine {
             .spawn()?;
         // It starts the real one in a session of its own and ends, so that the caller is left with no child.
         let status = blocking(move || detached(&mut child)).await?;
+        let killed = std::os::unix::process::ExitStatusExt::signal(&status).is_some();
+        let kind = if killed { io::ErrorKind::Interrupted } else { io::ErrorKind::Other };
         match status.success() {
             true => Ok(()),
-            false => Err(io::Error::other(format!("the supervisor {} ended with {status}", command.program.display()))),
+            false => {
+                Err(io::Error::new(kind, format!("the supervisor {} ended with {status}", command.program.display())))
+            }
         }
     }
 

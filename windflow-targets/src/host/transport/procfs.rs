@@ -6,14 +6,16 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::super::state::{MARK, ProcessId};
+use super::super::state::{MARK, ProcessId, SUPERVISOR_MARK};
 use super::Listener;
 
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub id: ProcessId,
+    pub parent: i32,
     pub group: i32,
+    pub session: i32,
     /// Dead, and not yet collected by its parent.
     pub zombie: bool,
 }
@@ -25,7 +27,8 @@ fn parse_stat(text: &str) -> Option<Stat> {
     // Field 3, the state, is the first after the name.
     let started = fields.get(22 - 3)?.parse().ok()?;
     let zombie = matches!(*fields.first()?, "Z" | "X" | "x");
-    Some(Stat { id: ProcessId { pid, started }, group: fields.get(2)?.parse().ok()?, zombie })
+    let number = |field: usize| fields.get(field - 3)?.parse().ok();
+    Some(Stat { id: ProcessId { pid, started }, parent: number(4)?, group: number(5)?, session: number(6)?, zombie })
 }
 
 /// A process by its number, if there is one.
@@ -48,24 +51,54 @@ fn pids() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The folder of the instance a process belongs to, if it carries our mark.
-fn instance_of(pid: i32) -> Option<PathBuf> {
+/// The folder that a process carries in this variable.
+fn folder_in(pid: i32, variable: &str) -> Option<PathBuf> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mark = environment
+    let folder = environment
         .split(|byte| *byte == 0)
-        .find_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="))?;
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(mark)))
+        .find_map(|entry| entry.strip_prefix(variable.as_bytes())?.strip_prefix(b"="))?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(folder)))
 }
 
-/// The living processes that carry the mark of this instance, the oldest first.
-pub(crate) fn marked(instance: &Path) -> Vec<Stat> {
+/// The folder of the instance a process belongs to, if it carries our mark.
+fn instance_of(pid: i32) -> Option<PathBuf> {
+    folder_in(pid, MARK)
+}
+
+/// The living processes that carry the mark of such an instance, the oldest first.
+pub(crate) fn marked(is_wanted: impl Fn(&Path) -> bool) -> Vec<Stat> {
     let mut found: Vec<Stat> = pids()
-        .filter(|pid| instance_of(*pid).as_deref() == Some(instance))
+        .filter(|pid| instance_of(*pid).is_some_and(|instance| is_wanted(&instance)))
         .filter_map(stat)
         .filter(|found| !found.zombie)
         .collect();
     found.sort_by_key(|found| (found.id.started, found.id.pid));
     found
+}
+
+/// The children of a process, the dead ones too.
+pub(crate) fn children(of: i32) -> Vec<Stat> {
+    pids().filter_map(stat).filter(|found| found.parent == of).collect()
+}
+
+/// The living processes below this one. What a service has deployed is passed over with all below it: supervisors, and
+/// what carries the mark of an instance that is not ours.
+pub(crate) fn descendants(of: i32, is_ours: impl Fn(&Path) -> bool) -> Vec<Stat> {
+    let is_foreign = |found: &&Stat| {
+        let pid = found.id.pid;
+        instance_of(pid).is_some_and(|instance| !is_ours(&instance)) || folder_in(pid, SUPERVISOR_MARK).is_some()
+    };
+    let all: Vec<Stat> = pids().filter_map(stat).collect();
+    let (mut below, mut next) = (Vec::new(), vec![of]);
+    while let Some(parent) = next.pop() {
+        let children = all.iter().filter(|found| found.parent == parent);
+        for child in children.filter(|child| !is_foreign(child)) {
+            below.push(*child);
+            next.push(child.id.pid);
+        }
+    }
+    below.retain(|found| !found.zombie);
+    below
 }
 
 /// The sockets that listen on TCP ports, by their inode.
@@ -116,7 +149,8 @@ mod tests {
     fn a_stat_line_is_read_whatever_the_program_is_called() {
         let line = "42 (a) R (b c) S 1 7 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
         let found = parse_stat(line).unwrap();
-        assert_eq!((found.id, found.group, found.zombie), (ProcessId { pid: 42, started: 98765 }, 7, false));
+        let id = ProcessId { pid: 42, started: 98765 };
+        assert_eq!(found, Stat { id, parent: 1, group: 7, session: 42, zombie: false });
         assert!(parse_stat("42 (x) Z 1 7 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1 1").unwrap().zombie);
         assert!(parse_stat("nonsense").is_none());
     }

@@ -40,7 +40,9 @@ async fn a_program_runs_in_an_environment_of_its_own() {
         "WINDFLOW_NODE=step",
     ];
     assert_eq!(lines[..5], own, "nothing is inherited");
-    assert_eq!(lines[5..], ["WINDFLOW_RUN=run"]);
+    assert_eq!(lines[5], "WINDFLOW_RUN=run");
+    assert!(lines[6].starts_with("WINDFLOW_STEP="), "what it starts is found again by this");
+    assert_eq!(lines.len(), 7);
     assert_eq!(output["exit"], 0);
     let input = json!({"argv": ["/bin/cat"], "stdin": "x".repeat(500_000), "cwd": "/"});
     let output = done(&cx, input).await;
@@ -89,37 +91,94 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A program with a child, which writes its child's pid into a file.
-fn with_child(file: &Path) -> Value {
-    let script = format!("/bin/sleep 1000 & echo $! > {0}.new; /bin/mv {0}.new {0}; wait", file.display());
+/// A program with children in its group, in a session of their own, and there without the environment they came from;
+/// it writes their numbers into a file, and goes on as `then` says.
+fn with_children(file: &Path, then: &str) -> Value {
+    let script = format!(
+        "/bin/sleep 1000 & a=$!; /usr/bin/setsid /bin/sleep 1001 & b=$!; \
+         /usr/bin/env -i /usr/bin/setsid /bin/sh -c 'trap \"\" TERM; /bin/sleep 1002; :' & c=$!; \
+         until [ \"$(/usr/bin/cut -d' ' -f6 /proc/$c/stat)\" = $c ]; do :; done; \
+         echo $a $b $c > {0}.new; /bin/mv {0}.new {0}; {then}",
+        file.display()
+    );
     json!({ "argv": ["/bin/sh", "-c", script] })
 }
 
-#[tokio::test]
-async fn the_whole_group_ends_when_the_step_is_cancelled() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pid");
-    let (cx, cancel) = step().build();
-    let input = with_child(&file);
-    let running = tokio::spawn(async move { shell().perform(&cx, input).await });
+async fn pids(file: &Path) -> Vec<String> {
     eventually("the program starts", || file.exists()).await;
-    let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
-    assert!(is_alive(&pid));
-    cancel.cancel();
-    let error = running.await.unwrap().unwrap_err();
-    assert_eq!((error.code.as_str(), error.class), ("shell.stopped", ErrorClass::Unknown));
-    eventually("the child ends too", || !is_alive(&pid)).await;
+    let pids: Vec<String> = std::fs::read_to_string(file).unwrap().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(pids.len(), 3);
+    assert!(pids.iter().all(|pid| is_alive(pid)), "{pids:?}");
+    pids
 }
 
 #[tokio::test]
-async fn the_whole_group_ends_when_the_attempt_is_dropped() {
+async fn all_it_has_started_ends_when_the_step_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("pid");
-    let (cx, _cancel) = step().build();
-    let input = with_child(&file);
+    let file = folder.path().join("pids");
+    let (cx, cancel) = step().build();
+    let input = with_children(&file, "wait");
     let running = tokio::spawn(async move { shell().perform(&cx, input).await });
-    eventually("the program starts", || file.exists()).await;
-    let pid = std::fs::read_to_string(&file).unwrap().trim().to_owned();
+    let pids = pids(&file).await;
+    cancel.cancel();
+    let error = running.await.unwrap().unwrap_err();
+    assert_eq!((error.code.as_str(), error.class), ("shell.stopped", ErrorClass::Unknown));
+    assert!(!pids.iter().any(|pid| is_alive(pid)), "nothing is left when the step has ended");
+}
+
+#[tokio::test]
+async fn all_it_has_started_ends_when_the_attempt_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pids");
+    let (cx, _cancel) = step().build();
+    let input = with_children(&file, "wait");
+    let running = tokio::spawn(async move { shell().perform(&cx, input).await });
+    let pids = pids(&file).await;
     running.abort();
-    eventually("the child ends too", || !is_alive(&pid)).await;
+    eventually("the children end too", || !pids.iter().any(|pid| is_alive(pid))).await;
+}
+
+#[tokio::test]
+async fn what_a_program_has_left_running_ends_with_it() {
+    let (cx, _cancel) = step().build();
+    let script = "/bin/sleep 1000 & echo $!; /usr/bin/setsid /bin/sleep 1001 & echo $!";
+    let output = done(&cx, json!({"argv": sh(script)})).await;
+    let pids: Vec<&str> = output["stdout"].as_str().unwrap().lines().collect();
+    assert_eq!(pids.len(), 2);
+    assert!(!pids.iter().any(|pid| is_alive(pid)), "{pids:?}");
+}
+
+/// A program of this engine's that it lost sight of, and its checkpoint.
+async fn lost(mark: &str) -> (tokio::process::Child, Value) {
+    let mut command = tokio::process::Command::new("/bin/sleep");
+    command.arg("1000").env_clear().env("WINDFLOW_STEP", mark).process_group(0).kill_on_drop(true);
+    let child = command.spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id().unwrap())).unwrap();
+    let started: u64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let place = format!("{}/{}", boot.trim(), std::fs::read_link("/proc/self/ns/pid").unwrap().display());
+    let leader = json!({ "pid": child.id().unwrap(), "started": started, "place": place });
+    (child, json!({ "program": { "mark": "of-another-start", "leader": leader } }))
+}
+
+#[tokio::test]
+async fn a_number_that_was_reused_is_left_alone() {
+    let (mut stranger, checkpoint) = lost("a-strangers").await;
+    let mut reused = [checkpoint.clone(), checkpoint.clone()];
+    let started = checkpoint["program"]["leader"]["started"].as_u64().unwrap();
+    reused[0]["program"]["leader"]["started"] = json!(started - 1);
+    reused[1]["program"]["leader"]["place"] = json!("another boot");
+    for checkpoint in reused {
+        let (cx, _) = step().last_checkpoint(checkpoint).build();
+        done(&cx, json!({"argv": ["/bin/true"]})).await;
+        assert!(stranger.try_wait().unwrap().is_none(), "only the number is the same");
+    }
+    // What has that number, that start and that place is the program itself, whatever its environment says by now.
+    let (cx, _) = step().last_checkpoint(checkpoint).build();
+    shell().compensate(&cx, &Value::Null, None).await.unwrap();
+    assert!(!is_alive(&stranger.id().unwrap().to_string()));
+    let (marked, _) = lost("of-another-start").await;
+    let (cx, _) = step().last_checkpoint(json!({"program": {"mark": "of-another-start", "leader": null}})).build();
+    shell().observe(&cx, &Value::Null).await.unwrap();
+    assert!(!is_alive(&marked.id().unwrap().to_string()), "a mark alone suffices");
 }
