@@ -85,7 +85,7 @@ impl Tail {
         if recorded.seq > self.run.seq() {
             let done = self.run.apply(recorded.at, &recorded.event);
             done.map_err(|error| Failure::failed(format_args!("run {}: {error}", self.run.id())))?;
-            self.run.take_touched();
+            while self.run.next_touched().is_some() {}
         }
         Ok(())
     }

@@ -374,8 +374,9 @@ impl Run {
         self.touched.0.push_back(node);
     }
 
-    /// The next node whose owed command may have changed since this was last asked; a node may be named twice.
-    pub(crate) fn next_touched(&mut self) -> Option<NodeIndex> {
+    /// The next node whose owed command may have changed since this was last asked; a node may be named twice. Whoever
+    /// folds events in for long takes them all, now and then: they are kept until then.
+    pub fn next_touched(&mut self) -> Option<NodeIndex> {
         self.touched.0.pop_front()
     }
 
