@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use windflow_core::run::{Event, Run};
 use windflow_core::sink::Emitted;
+use windflow_core::store::{Holder, WorkerId};
 use windflow_core::{
     Clock as _, Engine, EventSink, NodeName, Principal, Recorded, Request, RunId, RunState, Seq, Store, StoreError,
     SystemClock, Timestamp, Workflow,
@@ -15,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::progress::Progress;
-use crate::render::{json, report};
+use crate::render::{holder, json, report};
 use crate::wire::Project;
 
 /// How long an orderly end may take before the rest is left as if the process had died, which loses nothing.
@@ -90,6 +91,14 @@ impl Tail {
         Ok(())
     }
 
+    /// Who drives it, unless it is over.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        if self.run.state().is_final() { Ok(None) } else { self.store.holder(self.run.id()).await }
+    }
+
     /// The records since the last call.
     ///
     /// # Errors
@@ -159,6 +168,7 @@ impl Watch<'_> {
     ) -> Result<bool, Failure> {
         let mut cancelled = false;
         let mut told = false;
+        let mut elsewhere = None;
         let mut settled = !self.asked;
         loop {
             if !settled {
@@ -175,6 +185,7 @@ impl Watch<'_> {
                     progress.say(&tail.run, &node, &said);
                 }
             }
+            self.tell_holder(tail, progress, &mut elsewhere).await?;
             let state = tail.run.state();
             let rests = matches!(state, RunState::Stuck | RunState::Paused) && !self.is_open(tail);
             if settled && (state.is_final() || rests) {
@@ -185,6 +196,7 @@ impl Watch<'_> {
                 report::waits(&tail.run).iter().for_each(|line| progress.note(&format!("  {line}")));
             }
             progress.hint = match state {
+                _ if elsewhere.is_some() => "Ctrl-C leaves it to whoever drives it",
                 RunState::Waiting => "Ctrl-C leaves it waiting",
                 _ if cancelled => "Ctrl-C leaves it as it is",
                 _ => "Ctrl-C cancels",
@@ -198,8 +210,8 @@ impl Watch<'_> {
                         return Ok(true);
                     }
                     (Wish::Cancel, RunState::Waiting | RunState::Paused) => return Ok(true),
-                    (Wish::Cancel, _) if self.is_elsewhere(tail.run.id()) => {
-                        progress.note("another process drives it and goes on; `windflow runs cancel` cancels it");
+                    (Wish::Cancel, _) if self.engine.active() == 0 => {
+                        progress.note("leaving it to whoever drives it; `windflow runs cancel` cancels it");
                         return Ok(true);
                     }
                     (Wish::Cancel, _) => {
@@ -222,8 +234,29 @@ impl Watch<'_> {
         tail.run.summary().wake_at == Some(Timestamp(0))
     }
 
-    fn is_elsewhere(&self, _id: &RunId) -> bool {
-        self.engine.active() == 0
+    /// Says who else drives the run, once for each who does, and when it goes on here instead.
+    async fn tell_holder(&self, tail: &Tail, progress: &Progress, told: &mut Option<WorkerId>) -> Result<(), Failure> {
+        let id = tail.run.id();
+        match self.elsewhere(tail).await? {
+            Some(holder) if told.as_ref() != Some(&holder.worker) => {
+                let hint = "it goes on here when that ends; Ctrl-C leaves it there";
+                progress.note(&format!("  {}; {hint}", holder::sentence(&holder)));
+                self.project.output.line(&json::held(id, &holder));
+                *told = Some(holder.worker);
+            }
+            None if told.is_some() => {
+                progress.note("  it is no longer driven there");
+                *told = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Who else drives it.
+    async fn elsewhere(&self, tail: &Tail) -> Result<Option<Holder>, Failure> {
+        let holder = if self.engine.active() > 0 { None } else { tail.holder().await? };
+        Ok(holder.filter(|holder| holder.worker != *self.engine.worker()))
     }
 
     async fn cancel(&self, id: &RunId) -> Result<(), Failure> {

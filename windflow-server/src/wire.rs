@@ -185,6 +185,7 @@ impl Project {
             .secret_sources(self.secrets())
             .evaluator(Arc::new(RhaiEvaluator::operator()))
             .namespace(Namespace::default())
+            .worker(self.process.worker())
             .grace(GRACE)
             .drive(drive);
         for target in self.targets().into_values() {

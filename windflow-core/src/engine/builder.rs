@@ -81,6 +81,7 @@ pub struct EngineBuilder {
     evaluator: Arc<dyn Evaluator>,
     sinks: Vec<Arc<dyn EventSink>>,
     namespace: Namespace,
+    worker: Option<WorkerId>,
     drive: Drive,
     grace: Duration,
     lease: Duration,
@@ -97,6 +98,7 @@ impl EngineBuilder {
             evaluator: Arc::new(PathEvaluator),
             sinks: Vec::new(),
             namespace: Namespace::default(),
+            worker: None,
             drive: Drive::default(),
             grace: Duration::from_secs(30),
             lease: Duration::from_secs(30),
@@ -164,6 +166,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Holds runs under this name, by which others see who drives them; a new one unless said otherwise. No two engines
+    /// that live at the same time may share one.
+    pub fn worker(mut self, worker: WorkerId) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
     /// Which runs it drives.
     pub fn drive(mut self, drive: Drive) -> Self {
         self.drive = drive;
@@ -205,7 +214,7 @@ impl EngineBuilder {
             evaluator: self.evaluator,
             sinks: self.sinks,
             namespace: self.namespace,
-            worker: WorkerId::generate(),
+            worker: self.worker.unwrap_or_else(WorkerId::generate),
             drive: self.drive,
             grace: self.grace,
             lease: self.lease,

@@ -12,7 +12,7 @@ use crate::action::{Registry, Services};
 use crate::hash::ContentHash;
 use crate::id::{Epoch, Principal, RunId};
 use crate::run::{Request, Run, Start};
-use crate::store::{Blob, Created, NewRun, Store, Submission};
+use crate::store::{Blob, Created, NewRun, Store, Submission, WorkerId};
 use crate::workflow::{Severity, Workflow};
 
 /// How a run is started.
@@ -135,6 +135,12 @@ impl Engine {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner().store
+    }
+
+    /// The name under which it holds runs.
+    #[must_use]
+    pub fn worker(&self) -> &WorkerId {
+        &self.inner().worker
     }
 
     /// Starts a run under a new id.

@@ -13,8 +13,8 @@ use crate::hash::ContentHash;
 use crate::id::{Namespace, RunId, Seq};
 use crate::run::{Event, Recorded, Summary};
 use crate::store::{
-    Batch, Claim, Created, Fault, InboxEntry, Lease, MemoryStore, NewRun, RunQuery, Store, StoreError, Submission,
-    WorkerId,
+    Batch, Claim, Created, Fault, Holder, InboxEntry, Lease, MemoryStore, NewRun, RunQuery, Store, StoreError,
+    Submission, WorkerId,
 };
 use crate::time::Timestamp;
 
@@ -162,6 +162,11 @@ impl Store for FaultyStore {
             self.outside.lock().counters.takeovers += 1;
         }
         Ok(claim)
+    }
+
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        self.thaw().await;
+        self.inner.holder(run).await
     }
 
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {

@@ -126,6 +126,15 @@ pub enum Claim {
     },
 }
 
+/// Whose a run is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub worker: WorkerId,
+    /// Until when, if it is not renewed and its holder lives. It may be over already.
+    pub until: Timestamp,
+}
+
 /// Something asked of a run by whoever does not hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
@@ -246,6 +255,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Claim, StoreError>;
+
+    /// Who has taken a run and not given it back, unless that worker is known to be dead. A question for people: only a
+    /// claim decides.
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError>;
 
     /// Lets all runs this worker holds be its own until then.
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError>;

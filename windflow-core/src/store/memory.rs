@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::news::Bell;
 use super::{
-    Batch, Claim, Created, Fault, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
+    Batch, Claim, Created, Fault, Holder, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
 };
 use crate::hash::ContentHash;
 use crate::id::{Epoch, Namespace, RunId, Seq};
@@ -285,6 +285,12 @@ impl Store for MemoryStore {
         row.epoch = Epoch(row.epoch.0 + 1);
         row.lease = Some((worker.clone(), until));
         Ok(Claim::Taken(Lease { run: run.clone(), worker: worker.clone(), epoch: row.epoch }))
+    }
+
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        let world = self.world();
+        let held = world.held_until(world.row(run)?);
+        Ok(held.map(|(worker, until)| Holder { worker, until }))
     }
 
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ use super::{background, resume};
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::render::holder;
 use crate::wire::Project;
 
 /// How long whoever drives a run may take to notice that something was asked.
@@ -47,10 +48,18 @@ async fn ask_once(
         tokio::time::sleep(Duration::from_millis(20)).await;
         taken = store.inbox(id).await?.is_empty();
     }
-    project.output.document(&json!({ "version": 1, "kind": "asked", "run": id, "request": name, "taken": taken }));
+    let held = if taken { None } else { store.holder(id).await? };
+    let by = held.as_ref().map(holder::json);
+    let asked = json!({ "version": 1, "kind": "asked", "run": id, "request": name, "taken": taken, "held": by });
+    project.output.document(&asked);
     project.output.text(format!("run {id}: {done}"));
     if !taken {
-        project.output.text(format!("nobody drives it now\nnext:\n  windflow resume {id}    # drive it"));
+        // A process that is stopped holds on to its run until its lease ends.
+        let how = match &held {
+            Some(held) => format!("not taken in yet: {}", holder::sentence(held)),
+            None => "nobody drives it now".to_owned(),
+        };
+        project.output.text(format!("{how}\nnext:\n  windflow resume {id}    # drive it"));
     }
     Ok(Exit::Success)
 }

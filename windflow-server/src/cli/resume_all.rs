@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::render::lines::Lines;
+use crate::render::{holder, json};
 use crate::wire::Project;
 
 /// Drives these runs side by side until none can go on by itself. Paused ones are left alone: to take one up again is
@@ -42,7 +43,12 @@ pub async fn all(
         project.can_go_on(run, loaded.workflow(), args.drive.allow_shell)?;
     }
     for run in &runs {
-        engine.drive(run).await?;
+        if !engine.drive(run).await?
+            && let Some(held) = store.holder(run).await?
+        {
+            project.output.progress(&format!("{run}  {}; it goes on here when that ends", holder::sentence(&held)));
+            project.output.line(&json::held(run, &held));
+        }
     }
     let last = loop {
         let (mut now, mut asked) = (Vec::new(), false);

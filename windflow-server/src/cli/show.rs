@@ -18,7 +18,8 @@ pub async fn show(project: &Project, args: &IdArgs) -> Result<Exit, Failure> {
     for recorded in &records {
         tail.fold(recorded)?;
     }
-    project.output.document(&json::run(&tail.run));
-    report::show(&project.output, &tail.run, SystemClock.now());
+    let held = tail.holder().await?;
+    project.output.document(&json::run(&tail.run, held.as_ref()));
+    report::show(&project.output, &tail.run, held.as_ref(), SystemClock.now());
     Ok(Exit::Success)
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 use windflow_core::run::{Leftover, Run};
+use windflow_core::store::Holder;
 use windflow_core::{NodeIndex, Recorded, RunId, Summary, Workflow};
+
+use super::holder;
 
 /// One event of a run, with the names of its nodes.
 pub fn event(run: &RunId, plan: &Workflow, recorded: &Recorded) -> Value {
@@ -65,8 +68,8 @@ pub fn summary(of: &Summary) -> Value {
     })
 }
 
-/// A run in full.
-pub fn run(run: &Run) -> Value {
+/// A run in full, and who drives it.
+pub fn run(run: &Run, held: Option<&Holder>) -> Value {
     let mut out = summary(&run.summary());
     let steps: Vec<Value> = run.workflow().indices().map(|at| json!(run.step(at))).collect();
     let mut add = |name: &str, value: Value| {
@@ -80,7 +83,13 @@ pub fn run(run: &Run) -> Value {
     add("output", run.output().cloned().unwrap_or_default());
     add("steps", Value::Array(steps));
     add("leftovers", leftovers(run, run.leftovers()));
+    add("held", held.map(holder::json).unwrap_or_default());
     out
+}
+
+/// Who else drives a run that is waited for: a line of a stream.
+pub fn held(run: &RunId, by: &Holder) -> Value {
+    json!({ "version": 1, "kind": "held", "run": run, "held": holder::json(by) })
 }
 
 /// How a run came out: the last line of a stream.

@@ -54,6 +54,43 @@ fn a_run_another_process_drives_is_followed_to_its_end() {
 }
 
 #[test]
+fn who_drives_a_run_is_said_and_it_is_taken_over_when_that_process_has_gone() {
+    let world = World::with("w.yaml", BLOCKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    run.signal(Signal::STOP);
+    let driver = format!("driven by process {} on ", run.pid().as_raw_nonzero());
+    let follower = world.start_into("text", "resume r --allow-shell");
+    world.until_said("text", &driver);
+    world.until_said("text", "it goes on here when that ends");
+    let programs = world.start_into("json", "run w.yaml --run-id r --allow-shell --json");
+    world.until_said("json", &format!("\"process\":{}", run.pid().as_raw_nonzero()));
+    assert!(world.expect(0, "runs show r").out.contains(&driver));
+    let asked = world.expect(0, "runs pause r --reason lunch");
+    assert!(asked.out.contains(&format!("not taken in yet: {driver}")), "{}", asked.out);
+    // Whoever only follows may leave; nothing is cancelled.
+    programs.signal(Signal::INT);
+    assert_eq!(programs.done().code, 75);
+    run.signal(Signal::KILL);
+    drop(run);
+    world.until_said("text", "it is no longer driven there");
+    assert_eq!(follower.done().code, 75, "paused, as was asked meanwhile");
+}
+
+#[test]
+fn a_run_whose_process_is_stopped_is_taken_over_when_its_lease_ends() {
+    let world = World::with("w.yaml", &BLOCKED.replace("touch began;", "echo began >> began;"));
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    run.signal(Signal::STOP);
+    // Half a minute after the stopped process last renewed it.
+    let done = world.expect(5, "resume r --allow-shell");
+    assert!(done.err.contains("it is no longer driven there"), "{}", done.err);
+    assert_eq!(std::fs::read_to_string(world.dir.join("began")).unwrap(), "began\n", "nobody can tell: it is asked");
+    world.write("go", "");
+}
+
+#[test]
 fn a_detached_run_goes_on_by_itself() {
     let world = World::with("w.yaml", HELLO);
     let done = world.expect(0, "run w.yaml --allow-shell --detach --run-id r --input who=Ada");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windflow_core::run::Event;
-use windflow_core::store::{Fault, InboxEntry, RunQuery, Submission, WorkerId};
+use windflow_core::store::{Fault, Holder, InboxEntry, RunQuery, Submission, WorkerId};
 use windflow_core::{ContentHash, Epoch, Namespace, Recorded, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::cache::{self, signed, unsigned};
@@ -85,6 +85,21 @@ pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Su
     .await
     .map_err(failed(store))?;
     rows.iter().map(|row| row_summary(store, row)).collect()
+}
+
+pub(super) async fn holder(store: &SqliteStore, run: &RunId) -> Result<Option<Holder>, StoreError> {
+    let id = number(store, run).await?;
+    let row = sqlx::query(
+        "SELECT r.worker, max(r.until, ifnull(w.until, 0)) FROM runs AS r LEFT JOIN workers AS w \
+         ON w.worker = r.worker WHERE r.id = ? AND r.worker IS NOT NULL",
+    )
+    .bind(id)
+    .fetch_optional(store.pool())
+    .await
+    .map_err(failed(store))?;
+    let held = row
+        .map(|row| Holder { worker: WorkerId(row.get::<&str, _>(0).into()), until: Timestamp(unsigned(row.get(1))) });
+    Ok(held.filter(|holder| store.liveness().lives(&holder.worker)))
 }
 
 /// Until when each worker that lives has renewed its leases, as a JSON object.

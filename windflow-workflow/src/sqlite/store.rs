@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 use tokio::sync::{Notify, mpsc, oneshot};
 use windflow_core::run::Event;
 use windflow_core::store::{
-    Batch, Bell, Claim, Created, Fault, InboxEntry, Lease, NewRun, RunQuery, Submission, WorkerId,
+    Batch, Bell, Claim, Created, Fault, Holder, InboxEntry, Lease, NewRun, RunQuery, Submission, WorkerId,
 };
 use windflow_core::{ContentHash, Namespace, Recorded, RunId, Seq, Store, StoreError, Summary, Timestamp};
 
@@ -140,6 +140,10 @@ impl Store for SqliteStore {
     ) -> Result<Claim, StoreError> {
         let (run, worker) = (run.clone(), worker.clone());
         self.ask(|to| Request::Claim { run, worker, now, until, to }).await
+    }
+
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        read::holder(self, run).await
     }
 
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {
