@@ -228,6 +228,12 @@ impl Target for FolderTarget {
         Ok(Applied::Revision(Some(number)))
     }
 
+    async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
+        let ours = names(&self.root.join(self.owner.as_str()));
+        let ours = ours.map_err(|error| TargetError::new(&self.name, TargetErrorKind::Transient, error))?;
+        Ok(ours.iter().filter_map(|name| StackName::new(name).ok()).collect())
+    }
+
     async fn revisions(&self, _: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError> {
         Ok(self.record(stack)?.revisions)
     }

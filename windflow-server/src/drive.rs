@@ -78,6 +78,16 @@ impl Tail {
         Ok((Self { store, run }, rest))
     }
 
+    /// The run as it is now.
+    ///
+    /// # Errors
+    /// As [`Tail::open`].
+    pub async fn read(store: Arc<dyn Store>, id: &RunId) -> Result<Run, Failure> {
+        let (mut tail, records) = Self::open(store, id).await?;
+        records.iter().try_for_each(|recorded| tail.fold(recorded))?;
+        Ok(tail.run)
+    }
+
     /// Folds one record in.
     ///
     /// # Errors

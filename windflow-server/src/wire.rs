@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use windflow_core::engine::Drive;
+use windflow_core::run::Run;
 use windflow_core::store::Fault;
 use windflow_core::target::Target;
 use windflow_core::workflow::Severity;
 use windflow_core::{
-    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
+    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, Request, RunId, SecretSources, Store, SubmitError,
+    TargetName, Workflow,
 };
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
@@ -214,12 +216,24 @@ impl Project {
         Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
     }
 
-    /// Whether a pinned workflow can go on here. One that was started with more allowed must not fail, and be undone,
-    /// because a word was forgotten on the command line.
+    /// Whether a run can go on here, once that is asked of it. One that was started with more allowed must not fail, and
+    /// be undone, because a word was forgotten on the command line.
     ///
     /// # Errors
     /// What it lacks.
-    pub fn can_go_on(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
+    pub fn can_go_on(&self, run: &Run, request: Option<&Request>, allow_shell: bool) -> Result<(), Failure> {
+        // First: a run that is over needs nothing, and its state is the reason people must hear.
+        if let Some(request) = request {
+            run.may(request).map_err(|why| SubmitError::Refused { run: run.id().clone(), why })?;
+        }
+        self.can_run(run.id(), run.workflow(), allow_shell)
+    }
+
+    /// Whether a pinned workflow can run here.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn can_run(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
         let mut findings = workflow.lint(&self.actions(allow_shell)).into_iter();
         let Some(lacks) = findings.find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
         let failure = Failure::usage(format_args!("run {run} cannot go on: {}: {}", lacks.node, lacks.message));

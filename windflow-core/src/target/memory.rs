@@ -273,6 +273,11 @@ impl Target for MemoryTarget {
         self.look(&wanted.name).current.ok_or_else(gone)
     }
 
+    async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
+        self.reach()?;
+        Ok(self.world.stacks(&self.owner))
+    }
+
     async fn revisions(&self, _: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError> {
         self.reach()?;
         Ok(self.world.read(&self.owner, stack, |deployed| deployed.revisions.clone()))

@@ -5,10 +5,9 @@ use windflow_core::target::{Desired, Plan, PlanError, TargetExt as _};
 
 use super::apply::carry_out;
 use super::args_stack::{ConsentArgs, DestroyArgs, RestartArgs, RollbackArgs, ScaleArgs, TargetArgs};
-use super::place::{Call, Named, target};
+use super::place::Place;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 use crate::wire::Project;
 
 /// What is to be planned.
@@ -48,11 +47,8 @@ async fn change(
     yes: bool,
     change: Change<'_>,
 ) -> Result<Exit, Failure> {
-    let named = Named::read(project, stack)?;
+    let Place { named, target, call, mut interrupt } = Place::find(project, stack, on, consent).await?;
     let name = named.name();
-    let target = target(project, on)?;
-    let call = Call::new(project, consent);
-    let mut interrupt = Interrupt::listen()?;
     let work = async {
         Ok::<Plan, PlanError>(match change {
             Change::Rollback(to) => target.plan_rollback(&call.cx, name, to).await?,

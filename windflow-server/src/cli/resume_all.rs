@@ -28,7 +28,7 @@ pub async fn all(
     let runs: Vec<RunId> = open.into_iter().map(|summary| summary.run).collect();
     if args.detach {
         for run in &runs {
-            background::check(project, run, args.drive.allow_shell).await?;
+            background::check(project, run, None, args.drive.allow_shell).await?;
         }
         for run in &runs {
             background::resume(project, run, args.drive.allow_shell)?;
@@ -40,7 +40,7 @@ pub async fn all(
     let engine = project.engine(Arc::new(store.clone()), args.drive.allow_shell, Drive::Own, Some(sink));
     for run in &runs {
         let loaded = engine.handle(run.clone()).load().await?;
-        project.can_go_on(run, loaded.workflow(), args.drive.allow_shell)?;
+        project.can_go_on(&loaded, None, args.drive.allow_shell)?;
     }
     for run in &runs {
         if !engine.drive(run).await?

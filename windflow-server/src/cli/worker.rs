@@ -26,7 +26,7 @@ pub async fn worker(project: &Project, args: &WorkerArgs) -> Result<Exit, Failur
         // A run that lacks something here would fail and be undone: whoever starts the worker decides.
         let bytes = store.blob(summary.hash).await?;
         if let Some(Ok(workflow)) = bytes.map(|bytes| Workflow::from_bytes(&bytes)) {
-            project.can_go_on(&summary.run, &workflow, args.drive.allow_shell)?;
+            project.can_run(&summary.run, &workflow, args.drive.allow_shell)?;
         }
     }
     let sink = Arc::new(Lines::new(project.output.clone()));

@@ -178,6 +178,16 @@ fn what_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn what_a_run_refuses_is_told_before_what_the_command_line_lacks() {
+    let world = World::with("w.yaml", HELLO);
+    world.expect(0, "run w.yaml --allow-shell --run-id r");
+    for asked in ["retry r", "retry r --detach", "compensate r", "resolve r greet --fail --reason why", "give-up r"] {
+        let done = world.expect(1, &format!("runs {asked}"));
+        assert!(done.err.contains("succeeded") && !done.err.contains("shell"), "{asked}: {}", done.err);
+    }
+}
+
+#[test]
 fn a_run_that_is_not_there_is_64_whatever_is_asked_of_it() {
     let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");
     world.expect(0, "run w.yaml");
