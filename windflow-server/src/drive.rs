@@ -58,10 +58,10 @@ impl Tail {
     /// # Errors
     /// When there is no such run, or it cannot be read.
     pub async fn open(store: Arc<dyn Store>, id: &RunId) -> Result<(Self, Vec<Recorded>), Failure> {
-        let unreadable = |why: String| {
-            Failure::failed(format_args!("run {id} cannot be read: {why}"))
-                .hint("the state file may be damaged, or was written by a newer version of this command")
-        };
+        let unreadable = |why: String| Failure::unreadable(id, why);
+        if let Some(why) = store.summary(id).await?.and_then(|summary| summary.unreadable()) {
+            return Err(unreadable(why));
+        }
         let mut records = store.journal(id, Seq(0)).await?.into_iter();
         let Some(first) = records.next() else {
             return Err(Failure::usage(format_args!("there is no run {id}"))

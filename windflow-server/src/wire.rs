@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use windflow_core::engine::Drive;
 use windflow_core::run::Run;
-use windflow_core::store::Fault;
 use windflow_core::target::Target;
 use windflow_core::workflow::Severity;
 use windflow_core::{
@@ -26,19 +25,12 @@ use windflow_workflow::{
 use crate::cli::Global;
 use crate::config::{Config, TargetConfig};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{ALLOW_SHELL, Failure, SHELL_OFF};
 use crate::process::Process;
 use crate::render::output::Output;
 
-/// How long the state may be busy while it is opened.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long an attempt that is asked to stop may take.
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// What the `shell` action says when it may not run.
-const SHELL_OFF: &str = "shell action is switched off";
-const ALLOW_SHELL: &str = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
 
 /// Everything a command works with.
 #[derive(Clone, Debug)]
@@ -90,16 +82,7 @@ impl Project {
     /// # Errors
     /// When it cannot be used.
     pub async fn store(&self) -> Result<SqliteStore, Failure> {
-        // While one process makes the file, SQLite turns the others away without waiting.
-        let began = Instant::now();
-        loop {
-            match SqliteStore::open(&self.state, SqliteOptions::default()).await {
-                Err(error) if error.fault == Fault::Unavailable && began.elapsed() < PATIENCE => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                done => return Ok(done?),
-            }
-        }
+        Ok(SqliteStore::open(&self.state, SqliteOptions::default()).await?)
     }
 
     /// Opens the state only if it is there already.
@@ -235,13 +218,10 @@ impl Project {
     /// What it lacks.
     pub fn can_run(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
         let mut findings = workflow.lint(&self.actions(allow_shell)).into_iter();
-        let Some(lacks) = findings.find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
-        let failure = Failure::usage(format_args!("run {run} cannot go on: {}: {}", lacks.node, lacks.message));
-        Err(match lacks.hint {
-            _ if lacks.message.contains(SHELL_OFF) => failure.hint(ALLOW_SHELL),
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        })
+        match findings.find(|finding| finding.severity == Severity::Error) {
+            Some(lacks) => Err(Failure::lacking(run, lacks)),
+            None => Ok(()),
+        }
     }
 
     /// What masks secrets in what direct commands print.

@@ -72,6 +72,8 @@ pub fn summary(run: &RunId, namespace: &Namespace) -> Summary {
         finished: 0,
         total: 10,
         problem: None,
+        version: Event::VERSION,
+        build: Summary::BUILD.into(),
     }
 }
 
@@ -408,7 +410,7 @@ pub async fn nothing_is_left_behind(store: Arc<dyn Store>) -> Verdict {
     let namespace = own_namespace();
     let at = |time| Timestamp(time);
     tally.same(&store.due(&namespace, at(99), 10).await?, &vec![], "nothing is due where nothing is")?;
-    tally.same(&store.next_wake(&namespace).await?, &None, "and nothing will be")?;
+    tally.same(&store.next_wake(&namespace, at(0)).await?, &None, "and nothing will be")?;
     let mut runs = Vec::new();
     for wake in [Some(300), Some(200), None] {
         let made = make_in(&*store, &namespace).await?;
@@ -427,7 +429,8 @@ pub async fn nothing_is_left_behind(store: Arc<dyn Store>) -> Verdict {
     for (lease, _) in &runs {
         store.release(lease).await?;
     }
-    tally.same(&store.next_wake(&namespace).await?, &Some(at(200)), "the next wake is the earliest")?;
+    tally.same(&store.next_wake(&namespace, at(199)).await?, &Some(at(200)), "the next wake is the earliest")?;
+    tally.same(&store.next_wake(&namespace, at(200)).await?, &Some(at(300)), "after the moment that is asked about")?;
     tally.same(&due(199, 10).await?, &vec![], "nothing is early")?;
     tally.same(&due(200, 10).await?, &vec![early.clone()], "nothing is late")?;
     tally.same(&due(300, 10).await?, &vec![early.clone(), late.clone()], "longest waiting first")?;

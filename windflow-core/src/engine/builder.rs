@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::aside::Aside;
 use super::facade::Engine;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
@@ -50,8 +51,8 @@ pub(super) struct Inner {
     pub(super) taking: tokio::sync::Mutex<()>,
     /// The runs an engine of [`Drive::Own`] looks after.
     pub(super) own: Mutex<BTreeSet<RunId>>,
-    /// Runs that could not be loaded, and when to try again.
-    pub(super) set_aside: Mutex<BTreeMap<RunId, Timestamp>>,
+    /// Runs that cannot be driven here.
+    pub(super) aside: Aside,
     pub(super) hub: Hub,
     /// Something changed that the intake should look at.
     pub(super) look: Notify,
@@ -223,7 +224,7 @@ impl EngineBuilder {
             active: Mutex::default(),
             taking: tokio::sync::Mutex::default(),
             own: Mutex::default(),
-            set_aside: Mutex::default(),
+            aside: Aside::default(),
             hub: Hub::default(),
             look: Notify::new(),
             closing: CancellationToken::new(),

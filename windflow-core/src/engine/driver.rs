@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::aside::is_for_good;
 use super::builder::Inner;
 use super::chunk;
+use super::error::WaitError;
 use super::handle::Report;
 use super::hub::Known;
 use super::mailbox::{Mailbox, Message};
@@ -119,10 +121,16 @@ impl Driver {
             End::Rest => {}
             // What is in memory means nothing any more: whoever takes the run next reads it anew, under a new epoch,
             // which fences out whatever may still be on its way to the store.
-            End::Lost(error) => tracing::warn!(run = %id, %error, "the run is given up here"),
+            End::Lost(error) => {
+                tracing::warn!(run = %id, %error, "the run is given up here");
+                if is_for_good(&error.clone().into()) {
+                    self.inner.aside.leave(&id, error.into(), self.inner.now());
+                }
+            }
             End::Bug(error) => {
                 tracing::error!(run = %id, %error, "the engine refused its own decision");
-                self.inner.set_aside(&id);
+                let why = WaitError::Unreadable { run: id.clone(), why: error.to_string() };
+                self.inner.aside.leave(&id, why, self.inner.now());
             }
         }
         if !self.released {

@@ -275,6 +275,13 @@ impl Engine {
         inner.tasks.wait().await;
     }
 
+    /// Runs that were found and are left alone for as long as this engine lives, and why: a newer version has written
+    /// them, or they ask for what it does not have. Another engine may drive them; [`Engine::drive`] tries again.
+    #[must_use]
+    pub fn left_alone(&self) -> Vec<(RunId, WaitError)> {
+        self.inner().aside.for_good()
+    }
+
     /// How many runs are driven here now.
     #[must_use]
     pub fn active(&self) -> usize {

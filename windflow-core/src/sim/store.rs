@@ -184,8 +184,8 @@ impl Store for FaultyStore {
         self.inner.due(namespace, now, limit).await
     }
 
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.next_wake(namespace).await
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_wake(namespace, after).await
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {

@@ -192,6 +192,8 @@ pub enum Fault {
     Unavailable,
     /// What is stored cannot be understood.
     Corrupt,
+    /// A newer version of this program has written it: it is to be left as it is.
+    Newer,
     /// This build or this place cannot be used: a newer schema, a network file system, no permission.
     Unusable,
 }
@@ -270,8 +272,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Those waiting longest first, at most `limit`.
     async fn due(&self, namespace: &Namespace, now: Timestamp, limit: u32) -> Result<Vec<RunId>, StoreError>;
 
-    /// When the next run that nobody holds wants to be driven.
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError>;
+    /// When the next run that nobody holds wants to be driven, after a moment: what wants to be until then is in
+    /// [`Store::due`].
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Puts something into a run's inbox, durably and without its lease. Answers the entry's id, and whether it was
     /// there already under the same dedup key, even if it has been taken in since.

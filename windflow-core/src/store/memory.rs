@@ -327,7 +327,7 @@ impl Store for MemoryStore {
         Ok(due.into_iter().take(limit as usize).map(|(_, run)| run.clone()).collect())
     }
 
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let world = self.world();
         let alarms = world.alarms.get(namespace).into_iter().flatten().map(|(at, run)| (*at, run));
         let asked = world.asked.get(namespace).into_iter().flatten();
@@ -338,7 +338,7 @@ impl Store for MemoryStore {
         // A run that somebody holds is nobody's when the lease ends.
         let free_at = |run: &RunId| world.runs.get(run).and_then(|row| world.held_until(row));
         let wakes = alarms.chain(asked).map(|(at, run)| free_at(run).map_or(at, |(_, until)| until.max(at)));
-        Ok(wakes.min())
+        Ok(wakes.filter(|at| *at > after).min())
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod engine;
+mod left_alone;
 
 #[cfg(feature = "sim")]
 mod simulation;

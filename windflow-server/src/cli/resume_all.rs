@@ -8,6 +8,7 @@ use windflow_core::{RunId, RunState, Store as _, Summary};
 use windflow_workflow::SqliteStore;
 
 use super::args::ResumeArgs;
+use super::worker::left_alone;
 use super::{background, list};
 use crate::drive::leave;
 use crate::exit::Exit;
@@ -38,11 +39,18 @@ pub async fn all(
     let mut interrupt = Interrupt::listen()?;
     let sink = Arc::new(Lines::new(project.output.clone()));
     let engine = project.engine(Arc::new(store.clone()), args.drive.allow_shell, Drive::Own, Some(sink));
+    let mut driven = Vec::new();
     for run in &runs {
-        let loaded = engine.handle(run.clone()).load().await?;
-        project.can_go_on(&loaded, None, args.drive.allow_shell)?;
+        match engine.handle(run.clone()).load().await {
+            Ok(loaded) => {
+                project.can_go_on(&loaded, None, args.drive.allow_shell)?;
+                driven.push(run);
+            }
+            // One that cannot be read holds nobody up.
+            Err(why) => left_alone(project, run, &why),
+        }
     }
-    for run in &runs {
+    for run in &driven {
         if !engine.drive(run).await?
             && let Some(held) = store.holder(run).await?
         {
@@ -52,7 +60,7 @@ pub async fn all(
     }
     let last = loop {
         let (mut now, mut asked) = (Vec::new(), false);
-        for run in &runs {
+        for run in &driven {
             // Looked at first: what is taken in leaves the inbox together with the change of the row.
             asked |= !store.inbox(run).await?.is_empty();
             now.extend(store.summary(run).await?);
@@ -68,7 +76,7 @@ pub async fn all(
     };
     leave(&engine, &mut interrupt).await;
     list::print(project, &last);
-    Ok(worst(&last))
+    Ok(if driven.len() < runs.len() { Exit::Failed } else { worst(&last) })
 }
 
 /// Whether only somebody outside can move it on, or nobody any more.

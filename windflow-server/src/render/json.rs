@@ -65,11 +65,13 @@ pub fn summary(of: &Summary) -> Value {
         "finished": of.finished,
         "total": of.total,
         "problem": of.problem,
+        "written_by": of.build,
+        "unreadable": of.unreadable(),
     })
 }
 
-/// A run in full, and who drives it.
-pub fn run(run: &Run, held: Option<&Holder>) -> Value {
+/// A run in full, who drives it, and what it asks for that is not allowed here.
+pub fn run(run: &Run, held: Option<&Holder>, lacks: Option<&str>) -> Value {
     let mut out = summary(&run.summary());
     let steps: Vec<Value> = run.workflow().indices().map(|at| json!(run.step(at))).collect();
     let mut add = |name: &str, value: Value| {
@@ -84,12 +86,18 @@ pub fn run(run: &Run, held: Option<&Holder>) -> Value {
     add("steps", Value::Array(steps));
     add("leftovers", leftovers(run, run.leftovers()));
     add("held", held.map(holder::json).unwrap_or_default());
+    add("lacks", json!(lacks));
     out
 }
 
 /// Who else drives a run that is waited for: a line of a stream.
 pub fn held(run: &RunId, by: &Holder) -> Value {
     json!({ "version": 1, "kind": "held", "run": run, "held": holder::json(by) })
+}
+
+/// A run that a worker leaves to others: a line of a stream.
+pub fn left_alone(run: &RunId, why: &str) -> Value {
+    json!({ "version": 1, "kind": "left_alone", "run": run, "why": why })
 }
 
 /// How a run came out: the last line of a stream.

@@ -148,7 +148,16 @@ fn wrong_words_and_wrong_files_are_64() {
     let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: shel, neds: b }\n");
     let done = world.expect(64, "run w.yaml");
     snapshot::matches("file-invalid", &world, &done.err);
-    for args in ["run", "run missing.yaml", "frobnicate", "runs show nothing", "resume r", "plan missing.yaml"] {
+    for args in [
+        "run",
+        "run missing.yaml",
+        "runs list --limit 0",
+        "runs list --limit -1",
+        "frobnicate",
+        "runs show nothing",
+        "resume r",
+        "plan missing.yaml",
+    ] {
         let done = world.expect(64, args);
         assert!(!done.err.is_empty() && done.out.is_empty(), "{args}: {}", done.out);
     }

@@ -156,6 +156,76 @@ fn a_worker_drives_what_was_left() {
 }
 
 #[test]
+fn a_worker_without_shell_leaves_a_run_that_comes_later_to_one_that_may() {
+    let world = World::with("w.yaml", BLOCKED);
+    world.write("timer.yaml", "name: t\nnodes:\n  nap: { uses: wait, with: { for: 1ms } }\n");
+    let worker = world.start_into("worker", "worker");
+    world.until_said("worker", "driving the runs");
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    run.signal(Signal::KILL);
+    drop(run);
+    world.until_said("worker", "r  left alone: ");
+    assert_eq!(world.state("r").as_deref(), Some("running"), "neither failed nor undone");
+    assert!(!world.dir.join("undone").exists());
+    // It goes on with others.
+    let other = world.start("run timer.yaml --run-id other");
+    world.until_state("other", "succeeded");
+    drop(other);
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.done().code, 0);
+    world.write("go", "");
+    world.expect(75, "worker --until-idle");
+    world.expect(0, "worker --until-idle --allow-shell");
+    assert_eq!(world.state("r").as_deref(), Some("stuck"), "nobody can tell whether it has happened");
+}
+
+#[test]
+fn a_run_that_a_newer_version_has_written_to_is_left_as_it_is() {
+    let world = World::with("w.yaml", ASKED);
+    for id in ["r", "other"] {
+        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
+        world.until_state(id, "waiting");
+        run.signal(Signal::INT);
+        assert_eq!(run.done().code, 75);
+        world.expect(0, &format!("runs approve {id}"));
+    }
+    let file = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
+    let newer = "UPDATE runs SET summary = json_set(summary, '$.version', 2, '$.build', '9.9.9') WHERE run = 'r'";
+    file.execute(newer, []).unwrap();
+    let row = || {
+        let row = "SELECT summary || epoch || (SELECT count(*) FROM journal AS j WHERE j.id = r.id) FROM runs AS r";
+        file.query_row(&format!("{row} WHERE run = 'r'"), [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    let before = row();
+    let list = world.expect(0, "runs list");
+    assert!(list.out.contains("unreadable") && list.out.contains("windflow 9.9.9 has written it"), "{}", list.out);
+    for args in ["runs show r", "resume r --allow-shell", "runs retry r", "runs cancel r", "runs events r"] {
+        let done = world.expect(1, args);
+        assert!(done.err.contains("windflow 9.9.9 has written it"), "{args}: {}", done.err);
+        assert!(done.err.contains("hint: use the version that wrote it"), "{args}: {}", done.err);
+    }
+    let done = world.expect(75, "worker --until-idle --allow-shell");
+    assert!(done.err.contains("r  left alone: run r cannot be read: windflow 9.9.9"), "{}", done.err);
+    assert_eq!(world.state("other").as_deref(), Some("succeeded"), "others go on");
+    let done = world.expect(1, "resume --all --allow-shell");
+    assert!(done.err.contains("r  left alone: "), "{}", done.err);
+    assert_eq!(row(), before, "nothing about it was changed");
+}
+
+#[test]
+fn many_that_begin_in_a_new_folder_at_once_all_do() {
+    for _ in 0..3 {
+        let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");
+        let all: Vec<_> = (0..8).map(|number| world.start(&format!("run w.yaml --run-id r{number}"))).collect();
+        for run in all {
+            let done = run.done();
+            assert_eq!(done.code, 0, "{}", done.err);
+        }
+    }
+}
+
+#[test]
 fn several_unfinished_runs_are_listed_and_not_guessed_at() {
     let world = World::with("w.yaml", ASKED);
     for id in ["a", "b"] {
@@ -182,10 +252,16 @@ fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
     run.signal(Signal::INT);
     assert_eq!(run.done().code, 75);
     world.expect(0, "runs approve r");
-    for args in ["resume r", "resume r --detach", "resume --all", "worker --until-idle"] {
+    for args in ["resume r", "resume r --detach", "resume --all"] {
         let done = world.expect(64, args);
         assert!(done.err.contains("--allow-shell"), "{}", done.err);
     }
+    // A worker has others to drive: it leaves this one to a worker that may.
+    let done = world.expect(75, "worker --until-idle");
+    assert!(done.err.contains("r  left alone: ") && done.err.contains("--allow-shell"), "{}", done.err);
+    assert_eq!(world.state("r").as_deref(), Some("waiting"));
+    let shown = world.expect(0, "runs show r");
+    assert!(shown.out.contains("note: run r cannot go on here: go: ") && shown.out.contains("--allow-shell"));
     world.expect(0, "resume r --allow-shell --detach");
     world.until_state("r", "succeeded");
 }

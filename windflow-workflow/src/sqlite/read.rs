@@ -10,7 +10,7 @@ use windflow_core::store::{Fault, Holder, InboxEntry, RunQuery, Submission, Work
 use windflow_core::{ContentHash, Epoch, Namespace, Recorded, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::cache::{self, signed, unsigned};
-use super::fault::{Moment, corrupt, store_error};
+use super::fault::{Moment, corrupt, decode, store_error};
 use super::store::SqliteStore;
 
 fn failed(store: &SqliteStore) -> impl Fn(sqlx::Error) -> StoreError + '_ {
@@ -39,9 +39,9 @@ pub(super) async fn journal(store: &SqliteStore, run: &RunId, after: Seq) -> Res
     for row in rows {
         let (last, count): (i64, i64) = (row.get(0), row.get(1));
         let (at, epoch) = (Timestamp(unsigned(row.get(2))), Epoch(unsigned(row.get(3))));
-        let damaged = |why: String| corrupt(store.path(), format_args!("record {last} of run '{run}': {why}"));
-        let events: Vec<Event> =
-            serde_json::from_slice(row.get::<&[u8], _>(4)).map_err(|error| damaged(error.to_string()))?;
+        let what = || format!("record {last} of run '{run}'");
+        let damaged = |why: String| corrupt(store.path(), format_args!("{}: {why}", what()));
+        let events: Vec<Event> = decode(store.path(), row.get(4), what)?;
         if events.len() as i64 != count {
             return Err(damaged(format!("{} events where {count} were written", events.len())));
         }
@@ -140,18 +140,24 @@ pub(super) async fn due(
     rows.iter().map(run).collect()
 }
 
-pub(super) async fn next_wake(store: &SqliteStore, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
+pub(super) async fn next_wake(
+    store: &SqliteStore,
+    namespace: &Namespace,
+    after: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     // A run that somebody holds is nobody's when the lease ends.
     let row = sqlx::query(
         "WITH living AS MATERIALIZED (SELECT key AS worker, value AS renewed FROM json_each(?1)), \
          wanted AS (SELECT wake_at AS at, worker, until FROM runs WHERE namespace = ?2 AND wake_at IS NOT NULL \
                     UNION ALL SELECT i.at, r.worker, r.until FROM inbox AS i JOIN runs AS r ON r.id = i.id \
-                    WHERE i.request IS NOT NULL AND r.namespace = ?2) \
-         SELECT min(CASE WHEN l.worker IS NULL THEN w.at ELSE max(w.at, w.until, l.renewed) END) \
-         FROM wanted AS w LEFT JOIN living AS l ON l.worker = w.worker",
+                    WHERE i.request IS NOT NULL AND r.namespace = ?2), \
+         free AS (SELECT CASE WHEN l.worker IS NULL THEN w.at ELSE max(w.at, w.until, l.renewed) END AS at \
+                  FROM wanted AS w LEFT JOIN living AS l ON l.worker = w.worker) \
+         SELECT min(at) FROM free WHERE at > ?3",
     )
     .bind(workers(store).await?)
     .bind(namespace.to_string())
+    .bind(signed(after.0))
     .fetch_one(store.pool())
     .await
     .map_err(failed(store))?;
@@ -184,11 +190,12 @@ pub(super) async fn inbox(store: &SqliteStore, run: &RunId) -> Result<Vec<InboxE
     let entry = |row: &SqliteRow| {
         let damaged =
             |error: serde_json::Error| corrupt(store.path(), format_args!("the inbox of run '{run}': {error}"));
+        let request: &str = row.get(4);
         Ok(InboxEntry {
             id: unsigned(row.get(0)),
             submission: Submission {
                 run: run.clone(),
-                request: serde_json::from_str(row.get(4)).map_err(damaged)?,
+                request: decode(store.path(), request.as_bytes(), || format!("the inbox of run '{run}'"))?,
                 principal: serde_json::from_str(row.get(3)).map_err(damaged)?,
                 dedup: row.get(1),
                 at: Timestamp(unsigned(row.get(2))),

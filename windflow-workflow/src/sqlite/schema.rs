@@ -14,6 +14,9 @@ const APPLICATION: i64 = 0x5746_4c57;
 
 /// Each version's changes, in order; the file's version is how many were applied. Never edit one that was released.
 ///
+/// The shape of every row is part of the version. What stands in the journal is not: a build that finds an event it does
+/// not know leaves that run alone, and only that.
+///
 /// - `runs` changes when something about a run that is searched for changes; `heads`, small and hot, with every append.
 /// - `journal` has one row per append, clustered by run: what was appended together is read together.
 /// - An inbox entry that was taken in loses its `request`; it stays when its dedup key must be remembered.

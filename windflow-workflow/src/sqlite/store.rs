@@ -160,8 +160,8 @@ impl Store for SqliteStore {
         read::due(self, namespace, now, limit).await
     }
 
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
-        read::next_wake(self, namespace).await
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        read::next_wake(self, namespace, after).await
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {
