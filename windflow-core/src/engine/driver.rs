@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -180,8 +181,7 @@ impl Driver {
                     Message::Input(input) => ended.push(input),
                     Message::Inputs(inputs) => ended.extend(inputs),
                     Message::Checkpoint { node, attempt, value, done } => {
-                        ended.push(Input::Checkpointed { node, attempt, value });
-                        self.checkpoints.push(done);
+                        ended.extend(self.checkpoint(node, attempt, value, done));
                     }
                     Message::Inbox => look = true,
                 }
@@ -199,6 +199,23 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    /// The news of a checkpoint; nothing when the journal may not grow any more.
+    fn checkpoint(
+        &mut self,
+        node: NodeIndex,
+        attempt: u32,
+        value: Value,
+        done: oneshot::Sender<Result<(), StepError>>,
+    ) -> Option<Input> {
+        if let Some(error) = self.run.no_checkpoint() {
+            // Whoever waits may have been stopped meanwhile.
+            let _ = done.send(Err(error));
+            return None;
+        }
+        self.checkpoints.push(done);
+        Some(Input::Checkpointed { node, attempt, value })
     }
 
     /// What is asked of the run by whoever does not hold it, and the entries that say so.
@@ -421,8 +438,7 @@ impl Driver {
                 Message::Input(input) => vec![input],
                 Message::Inputs(inputs) => inputs,
                 Message::Checkpoint { node, attempt, value, done } => {
-                    self.checkpoints.push(done);
-                    vec![Input::Checkpointed { node, attempt, value }]
+                    self.checkpoint(node, attempt, value, done).into_iter().collect()
                 }
                 Message::Inbox => Vec::new(),
             });

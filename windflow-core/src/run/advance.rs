@@ -108,6 +108,7 @@ impl Run {
             Input::Ended { .. } | Input::Compensated { .. } => {}
             Input::Asked { request, principal } => advance.asked(request, principal)?,
         }
+        advance.pause_if_full()?;
         advance.settle()?;
         Ok(advance.events)
     }

@@ -4,6 +4,7 @@
 
 mod engine;
 mod left_alone;
+mod long_journal;
 
 #[cfg(feature = "sim")]
 mod simulation;
