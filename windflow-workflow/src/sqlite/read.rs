@@ -149,8 +149,8 @@ pub(super) async fn next_wake(
     let row = sqlx::query(
         "WITH living AS MATERIALIZED (SELECT key AS worker, value AS renewed FROM json_each(?1)), \
          wanted AS (SELECT wake_at AS at, worker, until FROM runs WHERE namespace = ?2 AND wake_at IS NOT NULL \
-                    UNION ALL SELECT i.at, r.worker, r.until FROM inbox AS i JOIN runs AS r ON r.id = i.id \
-                    WHERE i.request IS NOT NULL AND r.namespace = ?2), \
+                    UNION ALL SELECT min(i.at), r.worker, r.until FROM inbox AS i JOIN runs AS r ON r.id = i.id \
+                    WHERE i.request IS NOT NULL AND r.namespace = ?2 GROUP BY r.id), \
          free AS (SELECT CASE WHEN l.worker IS NULL THEN w.at ELSE max(w.at, w.until, l.renewed) END AS at \
                   FROM wanted AS w LEFT JOIN living AS l ON l.worker = w.worker) \
          SELECT min(at) FROM free WHERE at > ?3",

@@ -45,6 +45,12 @@ pub async fn nothing_is_left_behind(store: Arc<dyn Store>) -> Verdict {
     tally.same(&store.due(&own_namespace(), at(300), 10).await?, &vec![], "another namespace sees nothing")?;
     store.submit(signal(&asleep, None, 250)).await?;
     tally.same(&due(260, 10).await?, &vec![early.clone(), asleep.clone()], "an inbox wakes its run")?;
+    store.submit(signal(&asleep, None, 400)).await?;
+    tally.same(
+        &store.next_wake(&namespace, at(300)).await?,
+        &None,
+        "an inbox wakes its run once, by what is oldest",
+    )?;
     let worker = WorkerId::generate();
     let Claim::Taken(lease) = store.claim(&asleep, &worker, at(260), at(500)).await? else {
         return Err(Broken("a run nobody holds can be taken".into()));
