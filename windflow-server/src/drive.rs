@@ -45,6 +45,10 @@ impl EventSink for Bell {
 }
 
 /// A run read from its journal, record by record.
+///
+/// Not [`RunHandle::subscribe`](windflow_core::RunHandle::subscribe): that tells events and ends with its engine, and here
+/// the run itself is wanted, the records written while the engine lets go belong to the story, and some commands look on
+/// without an engine.
 #[derive(Debug)]
 pub struct Tail {
     store: Arc<dyn Store>,

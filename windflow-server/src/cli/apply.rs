@@ -4,7 +4,7 @@ use std::path::Path;
 
 use windflow_core::target::{Applied, Plan, Target};
 
-use super::args_stack::{ApplyArgs, TargetArgs};
+use super::args_stack::{ApplyArgs, StackArgs, TargetArgs};
 use super::place::{Call, Place, agreed, target};
 use super::plan::{self, PlanFile};
 use crate::exit::Exit;
@@ -30,8 +30,8 @@ pub async fn apply(project: &Project, args: &ApplyArgs) -> Result<Exit, Failure>
         }
         return carry_out(project, &call, &mut interrupt, &*target, &plan, args.yes).await;
     }
-    let stack = args.stack.as_deref().unwrap_or_default();
-    let place = Place::find(project, stack, &args.target, &args.consent).await?;
+    let on = StackArgs { stack: args.stack.clone().unwrap_or_default(), target: args.target.clone() };
+    let place = Place::find(project, &on, &args.consent).await?;
     let Place { named, target, call, mut interrupt } = place;
     let plan = call.run(project, &mut interrupt, plan::of(&*target, &call.cx, &named)).await?;
     carry_out(project, &call, &mut interrupt, &*target, &plan, args.yes).await

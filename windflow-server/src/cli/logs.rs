@@ -14,7 +14,7 @@ use crate::wire::Project;
 
 /// Prints what services wrote. Ctrl-C ends it in good order.
 pub async fn logs(project: &Project, args: &LogsArgs) -> Result<Exit, Failure> {
-    let place = Place::find(project, &args.stack, &args.target, &ConsentArgs::default()).await?;
+    let place = Place::find(project, &args.on, &ConsentArgs::default()).await?;
     let Place { named, target, call, mut interrupt } = place;
     let of = ServiceRef { stack: named.name().clone(), service: args.service.clone(), instance: None };
     let options = LogOptions { follow: args.follow, tail: args.tail, since: args.since };
@@ -42,7 +42,7 @@ fn print(project: &Project, line: &LogLine) {
 
 /// Runs a command inside a service and passes on what it says and its exit code.
 pub async fn exec(project: &Project, args: ExecArgs) -> Result<Exit, Failure> {
-    let place = Place::find(project, &args.stack, &args.target, &ConsentArgs::default()).await?;
+    let place = Place::find(project, &args.on, &ConsentArgs::default()).await?;
     let Place { named, target, call, mut interrupt } = place;
     let of = ServiceRef::service(named.name().clone(), args.service);
     let mut command = Exec::new(args.command);

@@ -8,7 +8,7 @@ use windflow_core::target::{Consents, Context, Stack, Target};
 use windflow_core::{RunId, StackName};
 use windflow_workflow::document::{Limits, load_stack};
 
-use super::args_stack::{ConsentArgs, TargetArgs};
+use super::args_stack::{ConsentArgs, StackArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::text::clean;
@@ -30,9 +30,10 @@ pub struct Place {
 impl Place {
     /// Finds out what a command is about. A bare name must be that of a stack that is there: a file says what it means
     /// whether it is deployed or not, and a mistyped name says nothing.
-    pub async fn find(project: &Project, stack: &str, on: &TargetArgs, consent: &ConsentArgs) -> Result<Self, Failure> {
-        let named = Named::read(project, stack)?;
-        let (target, call, mut interrupt) = (target(project, on)?, Call::new(project, consent), Interrupt::listen()?);
+    pub async fn find(project: &Project, on: &StackArgs, consent: &ConsentArgs) -> Result<Self, Failure> {
+        let named = Named::read(project, &on.stack)?;
+        let (target, call) = (target(project, &on.target)?, Call::new(project, consent));
+        let mut interrupt = Interrupt::listen()?;
         if let Named::Name(name) = &named {
             let listed = async { target.stacks(&call.cx).await.map_err(Failure::before) };
             let there = call.run(project, &mut interrupt, listed).await?;

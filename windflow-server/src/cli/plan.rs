@@ -19,7 +19,7 @@ use crate::wire::Project;
 
 /// Shows what would change.
 pub async fn plan(project: &Project, args: &PlanArgs) -> Result<Exit, Failure> {
-    let place = Place::find(project, &args.stack, &args.target, &args.consent).await?;
+    let place = Place::find(project, &args.on, &args.consent).await?;
     let Place { named, target, call, mut interrupt } = place;
     let work = async {
         if args.destroy {

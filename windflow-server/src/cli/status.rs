@@ -14,7 +14,7 @@ use crate::wire::Project;
 
 /// Shows what is there of a stack.
 pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failure> {
-    let place = Place::find(project, &args.stack, &args.target, &ConsentArgs::default()).await?;
+    let place = Place::find(project, &args.on, &ConsentArgs::default()).await?;
     let Place { named, target, call, mut interrupt } = place;
     let name = named.name();
     let observed =

@@ -6,6 +6,14 @@ use crate::exits::{ASKED, BLOCKED, HELLO};
 use crate::snapshot;
 use crate::world::World;
 
+/// Begins a run of [`ASKED`], and leaves it when it waits.
+fn leave_waiting(world: &World, id: &str) {
+    let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
+    world.until_state(id, "waiting");
+    run.signal(Signal::INT);
+    assert_eq!(run.done().code, 75);
+}
+
 #[test]
 fn a_run_that_was_killed_goes_on_where_it_was() {
     let text = "\
@@ -139,10 +147,7 @@ fn a_rejection_fails_the_run() {
 fn a_worker_drives_what_was_left() {
     let world = World::with("w.yaml", ASKED);
     for id in ["a", "b"] {
-        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
-        world.until_state(id, "waiting");
-        run.signal(Signal::INT);
-        assert_eq!(run.done().code, 75);
+        leave_waiting(&world, id);
         world.expect(0, &format!("runs approve {id}"));
     }
     world.expect(0, "worker --until-idle --allow-shell");
@@ -184,10 +189,7 @@ fn a_worker_without_shell_leaves_a_run_that_comes_later_to_one_that_may() {
 fn a_run_that_a_newer_version_has_written_to_is_left_as_it_is() {
     let world = World::with("w.yaml", ASKED);
     for id in ["r", "other"] {
-        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
-        world.until_state(id, "waiting");
-        run.signal(Signal::INT);
-        assert_eq!(run.done().code, 75);
+        leave_waiting(&world, id);
         world.expect(0, &format!("runs approve {id}"));
     }
     let file = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
@@ -229,10 +231,7 @@ fn many_that_begin_in_a_new_folder_at_once_all_do() {
 fn several_unfinished_runs_are_listed_and_not_guessed_at() {
     let world = World::with("w.yaml", ASKED);
     for id in ["a", "b"] {
-        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
-        world.until_state(id, "waiting");
-        run.signal(Signal::INT);
-        assert_eq!(run.done().code, 75);
+        leave_waiting(&world, id);
     }
     let done = world.expect(64, "resume");
     assert!(done.out.contains("a  ") && done.out.contains("b  ") && done.err.contains("--all"), "{}", done.out);
@@ -247,10 +246,7 @@ fn several_unfinished_runs_are_listed_and_not_guessed_at() {
 #[test]
 fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
     let world = World::with("w.yaml", ASKED);
-    let run = world.start("run w.yaml --allow-shell --run-id r");
-    world.until_state("r", "waiting");
-    run.signal(Signal::INT);
-    assert_eq!(run.done().code, 75);
+    leave_waiting(&world, "r");
     world.expect(0, "runs approve r");
     for args in ["resume r", "resume r --detach", "resume --all"] {
         let done = world.expect(64, args);

@@ -260,10 +260,7 @@ impl Target for HostTarget {
                 return Err(PlanError::Refused { target, stack: name.clone(), problems });
             }
         }
-        let base = observed.current.as_ref().map(|current| current.number);
-        let mut plan = Plan::new(self.config.owner.clone(), self.config.name.clone(), desired.clone(), base);
-        plan.consents = cx.consents().clone();
-        plan.preconditions = diff::preconditions(desired, observed);
+        let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
         plan.changes = self.changes(desired, observed, &seen).await?;
         Ok(plan)
     }
