@@ -184,15 +184,9 @@ impl Target for FolderTarget {
 
     async fn plan(&self, cx: &Context, desired: &Desired, observed: &Observed) -> Result<Plan, PlanError> {
         if let Desired::Present(stack) = desired {
-            let problems = diff::refusals(stack, &self.capabilities);
-            if !problems.is_empty() {
-                return Err(PlanError::Refused { target: self.name.clone(), stack: stack.name.clone(), problems });
-            }
+            diff::refuse(stack, &self.capabilities, &self.name)?;
         }
-        let base = observed.current.as_ref().map(|current| current.number);
-        let mut plan = Plan::new(self.owner.clone(), self.name.clone(), desired.clone(), base);
-        plan.consents = cx.consents().clone();
-        plan.preconditions = diff::preconditions(desired, observed);
+        let mut plan = Plan::on(cx, &self.owner, &self.name, desired, observed);
         plan.changes = diff::changes(desired, observed, &self.capabilities, |_| ChangeKind::Update);
         Ok(plan)
     }
@@ -226,6 +220,12 @@ impl Target for FolderTarget {
         (record.current, record.doing) = (Some(number), None);
         write(&self.dir(name).join("record.json"), &record).map_err(&failed)?;
         Ok(Applied::Revision(Some(number)))
+    }
+
+    async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
+        let ours = names(&self.root.join(self.owner.as_str()));
+        let ours = ours.map_err(|error| TargetError::new(&self.name, TargetErrorKind::Transient, error))?;
+        Ok(ours.iter().filter_map(|name| StackName::new(name).ok()).collect())
     }
 
     async fn revisions(&self, _: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use windflow_core::run::{Event, Run};
 use windflow_core::sink::Emitted;
+use windflow_core::store::{Holder, WorkerId};
 use windflow_core::{
     Clock as _, Engine, EventSink, NodeName, Principal, Recorded, Request, RunId, RunState, Seq, Store, StoreError,
     SystemClock, Timestamp, Workflow,
@@ -15,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::progress::Progress;
-use crate::render::{json, report};
+use crate::render::{holder, json, report};
 use crate::wire::Project;
 
 /// How long an orderly end may take before the rest is left as if the process had died, which loses nothing.
@@ -44,6 +45,10 @@ impl EventSink for Bell {
 }
 
 /// A run read from its journal, record by record.
+///
+/// Not [`RunHandle::subscribe`](windflow_core::RunHandle::subscribe): that tells events and ends with its engine, and here
+/// the run itself is wanted, the records written while the engine lets go belong to the story, and some commands look on
+/// without an engine.
 #[derive(Debug)]
 pub struct Tail {
     store: Arc<dyn Store>,
@@ -57,10 +62,10 @@ impl Tail {
     /// # Errors
     /// When there is no such run, or it cannot be read.
     pub async fn open(store: Arc<dyn Store>, id: &RunId) -> Result<(Self, Vec<Recorded>), Failure> {
-        let unreadable = |why: String| {
-            Failure::failed(format_args!("run {id} cannot be read: {why}"))
-                .hint("the state file may be damaged, or was written by a newer version of this command")
-        };
+        let unreadable = |why: String| Failure::unreadable(id, why);
+        if let Some(why) = store.summary(id).await?.and_then(|summary| summary.unreadable()) {
+            return Err(unreadable(why));
+        }
         let mut records = store.journal(id, Seq(0)).await?.into_iter();
         let Some(first) = records.next() else {
             return Err(Failure::usage(format_args!("there is no run {id}"))
@@ -77,6 +82,16 @@ impl Tail {
         Ok((Self { store, run }, rest))
     }
 
+    /// The run as it is now.
+    ///
+    /// # Errors
+    /// As [`Tail::open`].
+    pub async fn read(store: Arc<dyn Store>, id: &RunId) -> Result<Run, Failure> {
+        let (mut tail, records) = Self::open(store, id).await?;
+        records.iter().try_for_each(|recorded| tail.fold(recorded))?;
+        Ok(tail.run)
+    }
+
     /// Folds one record in.
     ///
     /// # Errors
@@ -88,6 +103,14 @@ impl Tail {
             while self.run.next_touched().is_some() {}
         }
         Ok(())
+    }
+
+    /// Who drives it, unless it is over.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        if self.run.state().is_final() { Ok(None) } else { self.store.holder(self.run.id()).await }
     }
 
     /// The records since the last call.
@@ -159,6 +182,7 @@ impl Watch<'_> {
     ) -> Result<bool, Failure> {
         let mut cancelled = false;
         let mut told = false;
+        let mut elsewhere = None;
         let mut settled = !self.asked;
         loop {
             if !settled {
@@ -175,6 +199,7 @@ impl Watch<'_> {
                     progress.say(&tail.run, &node, &said);
                 }
             }
+            self.tell_holder(tail, progress, &mut elsewhere).await?;
             let state = tail.run.state();
             let rests = matches!(state, RunState::Stuck | RunState::Paused) && !self.is_open(tail);
             if settled && (state.is_final() || rests) {
@@ -185,6 +210,7 @@ impl Watch<'_> {
                 report::waits(&tail.run).iter().for_each(|line| progress.note(&format!("  {line}")));
             }
             progress.hint = match state {
+                _ if elsewhere.is_some() => "Ctrl-C leaves it to whoever drives it",
                 RunState::Waiting => "Ctrl-C leaves it waiting",
                 _ if cancelled => "Ctrl-C leaves it as it is",
                 _ => "Ctrl-C cancels",
@@ -198,8 +224,8 @@ impl Watch<'_> {
                         return Ok(true);
                     }
                     (Wish::Cancel, RunState::Waiting | RunState::Paused) => return Ok(true),
-                    (Wish::Cancel, _) if self.is_elsewhere(tail.run.id()) => {
-                        progress.note("another process drives it and goes on; `windflow runs cancel` cancels it");
+                    (Wish::Cancel, _) if self.engine.active() == 0 => {
+                        progress.note("leaving it to whoever drives it; `windflow runs cancel` cancels it");
                         return Ok(true);
                     }
                     (Wish::Cancel, _) => {
@@ -222,8 +248,29 @@ impl Watch<'_> {
         tail.run.summary().wake_at == Some(Timestamp(0))
     }
 
-    fn is_elsewhere(&self, _id: &RunId) -> bool {
-        self.engine.active() == 0
+    /// Says who else drives the run, once for each who does, and when it goes on here instead.
+    async fn tell_holder(&self, tail: &Tail, progress: &Progress, told: &mut Option<WorkerId>) -> Result<(), Failure> {
+        let id = tail.run.id();
+        match self.elsewhere(tail).await? {
+            Some(holder) if told.as_ref() != Some(&holder.worker) => {
+                let hint = "it goes on here when that ends; Ctrl-C leaves it there";
+                progress.note(&format!("  {}; {hint}", holder::sentence(&holder)));
+                self.project.output.line(&json::held(id, &holder));
+                *told = Some(holder.worker);
+            }
+            None if told.is_some() => {
+                progress.note("  it is no longer driven there");
+                *told = None;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Who else drives it.
+    async fn elsewhere(&self, tail: &Tail) -> Result<Option<Holder>, Failure> {
+        let holder = if self.engine.active() > 0 { None } else { tail.holder().await? };
+        Ok(holder.filter(|holder| holder.worker != *self.engine.worker()))
     }
 
     async fn cancel(&self, id: &RunId) -> Result<(), Failure> {

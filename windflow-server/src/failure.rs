@@ -6,10 +6,16 @@ use windflow_core::engine::{StartError, SubmitError, WaitError};
 use windflow_core::id::InvalidName;
 use windflow_core::store::Fault;
 use windflow_core::target::{PlanError, TargetError, TargetErrorKind};
-use windflow_core::{InvalidWorkflow, StoreError};
+use windflow_core::workflow::Finding;
+use windflow_core::{InvalidWorkflow, RunId, StoreError};
 use windflow_workflow::document::Diagnostics;
 
 use crate::exit::Exit;
+
+/// What the `shell` action says when it may not run.
+pub const SHELL_OFF: &str = "shell action is switched off";
+/// How it may.
+pub const ALLOW_SHELL: &str = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -62,6 +68,24 @@ impl Failure {
         }
     }
 
+    /// A run that this version of the command cannot read.
+    #[must_use]
+    pub fn unreadable(run: &RunId, why: impl fmt::Display) -> Self {
+        Self::failed(format_args!("run {run} cannot be read: {why}"))
+            .hint("use the version that wrote it; it is left as it is, and others go on")
+    }
+
+    /// A run asks for what this command was not given.
+    #[must_use]
+    pub fn lacking(run: &RunId, lacks: Finding) -> Self {
+        let failure = Self::usage(format_args!("run {run} cannot go on here: {}: {}", lacks.node, lacks.message));
+        match lacks.hint {
+            _ if lacks.message.contains(SHELL_OFF) => failure.hint(ALLOW_SHELL),
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
     /// Before anything has begun, not reaching a place has a code of its own.
     #[must_use]
     pub fn before(error: TargetError) -> Self {
@@ -74,7 +98,7 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(mut error: StoreError) -> Self {
         let exit = match error.fault {
-            Fault::Corrupt | Fault::Unusable | Fault::Unavailable | Fault::Full => Exit::Unavailable,
+            Fault::Corrupt | Fault::Newer | Fault::Unusable | Fault::Unavailable | Fault::Full => Exit::Unavailable,
             // The only thing the command asks a store for by name is a run.
             Fault::NotFound => return no_run(&error),
             _ => Exit::Failed,
@@ -108,6 +132,7 @@ impl From<SubmitError> for Failure {
         match error {
             SubmitError::Store(error) => error.into(),
             SubmitError::NotFound { .. } => no_run(&error),
+            SubmitError::Unreadable { run, why } => Self::unreadable(&run, why),
             SubmitError::Refused { ref run, ref why } => {
                 Self::failed(format_args!("run {run}: {why}")).hint(format!("how it is: windflow runs show {run}"))
             }
@@ -123,6 +148,11 @@ impl From<WaitError> for Failure {
             WaitError::NotFound { .. } => no_run(&error),
             WaitError::Closing { run } => Self::new(Exit::Left, format_args!("run {run} was left before it was over"))
                 .hint(format!("windflow resume {run}")),
+            WaitError::Unreadable { run, why } => Self::unreadable(&run, why),
+            WaitError::Lacking { run, findings } => match findings.into_iter().next() {
+                Some(finding) => Self::lacking(&run, finding),
+                None => Self::usage(format_args!("run {run} cannot go on here")),
+            },
             other => Self::failed(other),
         }
     }

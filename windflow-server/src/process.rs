@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use windflow_core::Principal;
+use windflow_core::store::WorkerId;
 
 /// The process as the command finds it.
 #[derive(Clone, Debug)]
@@ -56,6 +57,15 @@ impl Process {
     #[must_use]
     pub fn colours(&self) -> bool {
         self.variable("NO_COLOR").is_none()
+    }
+
+    /// A name for a worker of this process, new at every call: whoever waits for it is told which process to look for.
+    #[must_use]
+    pub fn worker(&self) -> WorkerId {
+        let uname = rustix::system::uname();
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let host: String = uname.nodename().to_string_lossy().chars().map(plain).take(40).collect();
+        WorkerId(format!("{host}-{}-{}", std::process::id(), WorkerId::generate()).into())
     }
 
     /// Who types. Nobody vouches for it.

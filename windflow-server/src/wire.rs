@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use windflow_core::engine::Drive;
-use windflow_core::store::Fault;
+use windflow_core::run::Run;
 use windflow_core::target::Target;
 use windflow_core::workflow::Severity;
 use windflow_core::{
-    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
+    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, Request, RunId, SecretSources, Store, SubmitError,
+    TargetName, Workflow,
 };
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
@@ -24,19 +25,12 @@ use windflow_workflow::{
 use crate::cli::Global;
 use crate::config::{Config, TargetConfig};
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{ALLOW_SHELL, Failure, SHELL_OFF};
 use crate::process::Process;
 use crate::render::output::Output;
 
-/// How long the state may be busy while it is opened.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long an attempt that is asked to stop may take.
 pub const GRACE: Duration = Duration::from_secs(10);
-
-/// What the `shell` action says when it may not run.
-const SHELL_OFF: &str = "shell action is switched off";
-const ALLOW_SHELL: &str = "allow shell with --allow-shell, or `allow_shell: true` in windflow.yaml";
 
 /// Everything a command works with.
 #[derive(Clone, Debug)]
@@ -88,16 +82,7 @@ impl Project {
     /// # Errors
     /// When it cannot be used.
     pub async fn store(&self) -> Result<SqliteStore, Failure> {
-        // While one process makes the file, SQLite turns the others away without waiting.
-        let began = Instant::now();
-        loop {
-            match SqliteStore::open(&self.state, SqliteOptions::default()).await {
-                Err(error) if error.fault == Fault::Unavailable && began.elapsed() < PATIENCE => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                done => return Ok(done?),
-            }
-        }
+        Ok(SqliteStore::open(&self.state, SqliteOptions::default()).await?)
     }
 
     /// Opens the state only if it is there already.
@@ -185,6 +170,7 @@ impl Project {
             .secret_sources(self.secrets())
             .evaluator(Arc::new(RhaiEvaluator::operator()))
             .namespace(Namespace::default())
+            .worker(self.process.worker())
             .grace(GRACE)
             .drive(drive);
         for target in self.targets().into_values() {
@@ -213,20 +199,29 @@ impl Project {
         Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
     }
 
-    /// Whether a pinned workflow can go on here. One that was started with more allowed must not fail, and be undone,
-    /// because a word was forgotten on the command line.
+    /// Whether a run can go on here, once that is asked of it. One that was started with more allowed must not fail, and
+    /// be undone, because a word was forgotten on the command line.
     ///
     /// # Errors
     /// What it lacks.
-    pub fn can_go_on(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
+    pub fn can_go_on(&self, run: &Run, request: Option<&Request>, allow_shell: bool) -> Result<(), Failure> {
+        // First: a run that is over needs nothing, and its state is the reason people must hear.
+        if let Some(request) = request {
+            run.may(request).map_err(|why| SubmitError::Refused { run: run.id().clone(), why })?;
+        }
+        self.can_run(run.id(), run.workflow(), allow_shell)
+    }
+
+    /// Whether a pinned workflow can run here.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn can_run(&self, run: &RunId, workflow: &Workflow, allow_shell: bool) -> Result<(), Failure> {
         let mut findings = workflow.lint(&self.actions(allow_shell)).into_iter();
-        let Some(lacks) = findings.find(|finding| finding.severity == Severity::Error) else { return Ok(()) };
-        let failure = Failure::usage(format_args!("run {run} cannot go on: {}: {}", lacks.node, lacks.message));
-        Err(match lacks.hint {
-            _ if lacks.message.contains(SHELL_OFF) => failure.hint(ALLOW_SHELL),
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        })
+        match findings.find(|finding| finding.severity == Severity::Error) {
+            Some(lacks) => Err(Failure::lacking(run, lacks)),
+            None => Ok(()),
+        }
     }
 
     /// What masks secrets in what direct commands print.

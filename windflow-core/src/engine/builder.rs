@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::aside::Aside;
 use super::facade::Engine;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
@@ -51,8 +52,8 @@ pub(super) struct Inner {
     pub(super) taking: tokio::sync::Mutex<()>,
     /// What an engine of [`Drive::Own`] looks after.
     pub(super) own: Mutex<Own>,
-    /// Runs that could not be loaded, and when to try again.
-    pub(super) set_aside: Mutex<BTreeMap<RunId, Timestamp>>,
+    /// Runs that cannot be driven here.
+    pub(super) aside: Aside,
     pub(super) hub: Hub,
     /// Something changed that the intake should look at.
     pub(super) look: Notify,
@@ -82,6 +83,7 @@ pub struct EngineBuilder {
     evaluator: Arc<dyn Evaluator>,
     sinks: Vec<Arc<dyn EventSink>>,
     namespace: Namespace,
+    worker: Option<WorkerId>,
     drive: Drive,
     grace: Duration,
     lease: Duration,
@@ -98,6 +100,7 @@ impl EngineBuilder {
             evaluator: Arc::new(PathEvaluator),
             sinks: Vec::new(),
             namespace: Namespace::default(),
+            worker: None,
             drive: Drive::default(),
             grace: Duration::from_secs(30),
             lease: Duration::from_secs(30),
@@ -165,6 +168,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Holds runs under this name, by which others see who drives them; a new one unless said otherwise. No two engines
+    /// that live at the same time may share one.
+    pub fn worker(mut self, worker: WorkerId) -> Self {
+        self.worker = Some(worker);
+        self
+    }
+
     /// Which runs it drives.
     pub fn drive(mut self, drive: Drive) -> Self {
         self.drive = drive;
@@ -206,7 +216,7 @@ impl EngineBuilder {
             evaluator: self.evaluator,
             sinks: self.sinks,
             namespace: self.namespace,
-            worker: WorkerId::generate(),
+            worker: self.worker.unwrap_or_else(WorkerId::generate),
             drive: self.drive,
             grace: self.grace,
             lease: self.lease,
@@ -215,7 +225,7 @@ impl EngineBuilder {
             active: Mutex::default(),
             taking: tokio::sync::Mutex::default(),
             own: Mutex::default(),
-            set_aside: Mutex::default(),
+            aside: Aside::default(),
             hub: Hub::default(),
             look: Notify::new(),
             closing: CancellationToken::new(),

@@ -6,11 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::aside::is_for_good;
 use super::builder::Inner;
 use super::chunk;
+use super::error::WaitError;
 use super::handle::Report;
 use super::hub::Known;
 use super::mailbox::{Mailbox, Message};
@@ -19,7 +22,7 @@ use super::perform::task;
 use super::reporter::Reporter;
 use super::task::Task;
 use crate::action::RunScope;
-use crate::id::Seq;
+use crate::id::{NodeIndex, Seq};
 use crate::outcome::StepError;
 use crate::planted::{Bug, is_planted};
 use crate::run::{Command, Event, Input, Recorded, Refused, Run, RunState};
@@ -154,10 +157,16 @@ impl Driver {
             End::Rest => {}
             // What is in memory means nothing any more: whoever takes the run next reads it anew, under a new epoch,
             // which fences out whatever may still be on its way to the store.
-            End::Lost(error) => tracing::warn!(run = %id, %error, "the run is given up here"),
+            End::Lost(error) => {
+                tracing::warn!(run = %id, %error, "the run is given up here");
+                if is_for_good(&error.clone().into()) {
+                    self.inner.aside.leave(&id, error.into(), self.inner.now());
+                }
+            }
             End::Bug(error) => {
                 tracing::error!(run = %id, %error, "the engine refused its own decision");
-                self.inner.set_aside(&id);
+                let why = WaitError::Unreadable { run: id.clone(), why: error.to_string() };
+                self.inner.aside.leave(&id, why, self.inner.now());
             }
         }
         if !self.released {
@@ -208,8 +217,8 @@ impl Driver {
                     Message::Input(input) => self.news.push(input),
                     Message::Inputs(inputs) => self.news.extend(inputs),
                     Message::Checkpoint { node, attempt, value, done } => {
-                        self.news.push(Input::Checkpointed { node, attempt, value });
-                        self.checkpoints.push(done);
+                        let input = self.checkpoint(node, attempt, value, done);
+                        self.news.extend(input);
                     }
                     Message::Inbox => look = true,
                 }
@@ -227,6 +236,23 @@ impl Driver {
                 return Ok(());
             }
         }
+    }
+
+    /// The news of a checkpoint; nothing when the journal may not grow any more.
+    fn checkpoint(
+        &mut self,
+        node: NodeIndex,
+        attempt: u32,
+        value: Value,
+        done: oneshot::Sender<Result<(), StepError>>,
+    ) -> Option<Input> {
+        if let Some(error) = self.run.no_checkpoint() {
+            // Whoever waits may have been stopped meanwhile.
+            let _ = done.send(Err(error));
+            return None;
+        }
+        self.checkpoints.push(done);
+        Some(Input::Checkpointed { node, attempt, value })
     }
 
     /// What is asked of the run by whoever does not hold it, and the entries that say so.
@@ -459,8 +485,7 @@ impl Driver {
                 Message::Input(input) => vec![input],
                 Message::Inputs(inputs) => inputs,
                 Message::Checkpoint { node, attempt, value, done } => {
-                    self.checkpoints.push(done);
-                    vec![Input::Checkpointed { node, attempt, value }]
+                    self.checkpoint(node, attempt, value, done).into_iter().collect()
                 }
                 Message::Inbox => Vec::new(),
             });

@@ -89,6 +89,14 @@ pub enum WaitError {
         /// Why.
         why: String,
     },
+    /// The run asks for what this engine does not have: another one may drive it.
+    #[error("run {run} cannot be driven here: {}", Findings(.findings))]
+    Lacking {
+        /// Which run.
+        run: RunId,
+        /// What is missing, node by node.
+        findings: Vec<Finding>,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -12,7 +12,7 @@ use crate::action::{Registry, Services};
 use crate::hash::ContentHash;
 use crate::id::{Epoch, Principal, RunId};
 use crate::run::{Request, Run, Start};
-use crate::store::{Blob, Created, NewRun, Store, Submission};
+use crate::store::{Blob, Created, NewRun, Store, Submission, WorkerId};
 use crate::time::Timestamp;
 use crate::workflow::{Severity, Workflow};
 
@@ -136,6 +136,12 @@ impl Engine {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner().store
+    }
+
+    /// The name under which it holds runs.
+    #[must_use]
+    pub fn worker(&self) -> &WorkerId {
+        &self.inner().worker
     }
 
     /// Starts a run under a new id.
@@ -268,6 +274,13 @@ impl Engine {
         inner.closing.cancel();
         inner.tasks.close();
         inner.tasks.wait().await;
+    }
+
+    /// Runs that were found and are left alone for as long as this engine lives, and why: a newer version has written
+    /// them, or they ask for what it does not have. Another engine may drive them; [`Engine::drive`] tries again.
+    #[must_use]
+    pub fn left_alone(&self) -> Vec<(RunId, WaitError)> {
+        self.inner().aside.for_good()
     }
 
     /// How many runs are driven here now.

@@ -3,24 +3,24 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::aside::is_for_good;
 use super::builder::{Drive, Inner};
 use super::driver::{Driver, record};
 use super::error::WaitError;
 use super::hub::Known;
-use super::load::load;
+use super::load::{check, read};
 use super::mailbox::{Mailbox, Message};
 use crate::id::{RunId, Seq};
 use crate::run::{Event, Run};
 use crate::sink::Emitted;
 use crate::store::{Claim, Lease, StoreError};
 use crate::time::Timestamp;
+use crate::workflow::Severity;
 
 /// How many due runs are looked at in one go.
 const PAGE: u32 = 200;
 /// How many runs that were asked something are looked at in one go.
 const ASKED: u32 = 10_000;
-/// How long a run that cannot be loaded is left alone.
-const ASIDE: Duration = Duration::from_secs(60);
 /// The longest time between two looks, whatever the hints say: hints may be lost.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -75,17 +75,34 @@ impl Inner {
         });
     }
 
-    /// Claims a run and drives it. `Ok(false)` when somebody else holds it.
+    /// Claims a run and drives it. `Ok(false)` when somebody else holds it. A run that cannot be driven here is left as
+    /// it is, for others.
     pub(super) async fn take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
+        let taken = self.try_to_take(id).await;
+        match &taken {
+            Ok(true) => self.aside.forget(id),
+            Ok(false) => {}
+            Err(why) if is_for_good(why) => {
+                self.aside.leave(id, why.clone(), self.now());
+                self.own_remove(id);
+            }
+            Err(_) => {}
+        }
+        taken
+    }
+
+    async fn try_to_take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
         // The intake and a caller of `drive` may want the same run at the same moment: a second claim would fence the
         // first driver out in the middle of its first step.
         let _one = self.taking.lock().await;
         if self.is_active(id) {
             return Ok(true);
         }
+        // Before anything is written, and be it the lease.
+        check(&*self.store, id).await?;
         let claim = self.store.claim(id, &self.worker, self.now(), self.lease_until()).await?;
         let Claim::Taken(lease) = claim else { return Ok(false) };
-        match load(&*self.store, id).await {
+        match self.load_fit(id).await {
             Ok(run) => {
                 self.spawn(lease, run, true);
                 Ok(true)
@@ -95,6 +112,15 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+
+    /// A run from the store, if this engine has all it asks for. A run that was started where more is allowed must not
+    /// fail, and be undone, because the wrong worker has found it.
+    async fn load_fit(&self, id: &RunId) -> Result<Run, WaitError> {
+        let run = read(&*self.store, id).await?;
+        let mut findings = run.workflow().lint(&self.actions);
+        findings.retain(|finding| finding.severity == Severity::Error);
+        if findings.is_empty() { Ok(run) } else { Err(WaitError::Lacking { run: id.clone(), findings }) }
     }
 
     /// Looks for runs to drive until the engine closes.
@@ -156,46 +182,35 @@ impl Inner {
         let due = match self.drive {
             Drive::All if free == 0 => Vec::new(),
             Drive::All => {
-                let page = u32::try_from(free).unwrap_or(PAGE).min(PAGE);
-                self.store.due(&self.namespace, now, page).await?
+                // What is left alone stays due, and must not keep others out of the page.
+                let page = free.min(PAGE as usize) + self.aside.len();
+                self.store.due(&self.namespace, now, u32::try_from(page).unwrap_or(u32::MAX)).await?
             }
             Drive::Own => self.own_due(now).await?,
         };
         let mut taken = 0;
         for run in due {
-            if self.is_active(&run) || self.is_set_aside(&run, now) || self.closing.is_cancelled() {
+            if self.is_active(&run) || self.aside.has(&run, now) || self.closing.is_cancelled() {
                 continue;
             }
             match self.take(&run).await {
                 Ok(true) => taken += 1,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%run, %error, "the run cannot be driven, and is left alone for a minute");
-                    self.set_aside(&run);
+                    tracing::warn!(%run, %error, "the run is left alone");
+                    self.aside.leave(&run, error, now);
                 }
             }
         }
-        if taken == PAGE as usize {
+        if taken >= PAGE as usize {
             return Ok(now);
         }
         let wake = match self.drive {
-            Drive::All => self.store.next_wake(&self.namespace).await?,
+            Drive::All => self.store.next_wake(&self.namespace, now).await?,
             Drive::Own => self.own_wake(),
         };
         // A run that is due and could not be taken must not make this loop spin.
         let soonest = now.after(Duration::from_millis(100));
         Ok(wake.map_or(now.after(LOOK), |at| at.max(soonest)).min(now.after(LOOK)))
-    }
-
-    /// Leaves a run alone for a while.
-    pub(super) fn set_aside(&self, run: &RunId) {
-        let until = self.now().after(ASIDE);
-        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), until);
-    }
-
-    fn is_set_aside(&self, run: &RunId, now: Timestamp) -> bool {
-        let mut aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        aside.retain(|_, until| *until > now);
-        aside.contains_key(run)
     }
 }

@@ -1,5 +1,6 @@
 //! Drives runs: takes in news, makes decisions durable, and does what is owed.
 
+mod aside;
 mod builder;
 mod chunk;
 mod driver;

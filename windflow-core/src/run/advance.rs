@@ -118,6 +118,7 @@ impl Run {
             Input::Ended { .. } | Input::Compensated { .. } => {}
             Input::Asked { request, principal } => advance.asked(request, principal)?,
         }
+        advance.pause_if_full()?;
         advance.settle()
     }
 }

@@ -15,6 +15,7 @@
 
 mod advance;
 mod apply;
+mod bound;
 mod command;
 mod event;
 mod grammar;

@@ -113,8 +113,9 @@ impl Run {
     /// Whether a run is in a state for a request.
     ///
     /// # Errors
-    /// [`Refused::NotNow`] with the reason.
+    /// [`Refused`] with the reason.
     pub fn may(&self, request: &Request) -> Result<(), Refused> {
+        self.may_grow(request)?;
         let over = match self.phase {
             Phase::Over(state) => Some(state),
             _ => None,

@@ -1,8 +1,10 @@
 //! The row a store indexes, so that it never has to read events.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use super::RunState;
+use super::{Event, RunState};
 use crate::hash::ContentHash;
 use crate::id::{Namespace, RunId, Seq, WorkflowName};
 use crate::time::Timestamp;
@@ -36,4 +38,32 @@ pub struct Summary {
     pub total: u32,
     /// What is wrong, if something is: the first failed step and its error.
     pub problem: Option<String>,
+    /// The version of the vocabulary its journal is written in.
+    #[serde(default = "first")]
+    pub version: u16,
+    /// The version of the engine that wrote last.
+    #[serde(default)]
+    pub build: Cow<'static, str>,
+}
+
+fn first() -> u16 {
+    1
+}
+
+impl Summary {
+    /// The version of this engine, as it signs what it writes.
+    pub const BUILD: &'static str = env!("CARGO_PKG_VERSION");
+
+    /// Why this build must leave the run as it is, if so: a newer one has written to it.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<String> {
+        (self.version > Event::VERSION).then(|| {
+            let (theirs, ours) = (self.version, Event::VERSION);
+            let build = if self.build.is_empty() { "a newer version" } else { &self.build };
+            format!(
+                "windflow {build} has written it (events of version {theirs}), and this is {} (version {ours})",
+                Self::BUILD
+            )
+        })
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::event::{Cause, Leftover};
 use super::step::{Buffered, Step, StepState, StepView};
-use super::{Command, RunState, Subject, Summary};
+use super::{Command, Event, RunState, Subject, Summary};
 use crate::evaluator::Scope;
 use crate::id::{Epoch, Namespace, NodeIndex, RunId, Seq, SignalName};
 use crate::outcome::Resumed;
@@ -400,6 +400,8 @@ impl Run {
             finished: self.finished(),
             total: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
             problem: problem.or_else(|| self.output_error.clone()),
+            version: Event::VERSION,
+            build: Summary::BUILD.into(),
         }
     }
 }

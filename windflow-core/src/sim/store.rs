@@ -13,8 +13,8 @@ use crate::hash::ContentHash;
 use crate::id::{Namespace, RunId, Seq};
 use crate::run::{Event, Recorded, Summary};
 use crate::store::{
-    Batch, Claim, Created, Fault, InboxEntry, Lease, MemoryStore, NewRun, RunQuery, Store, StoreError, Submission,
-    WorkerId,
+    Batch, Claim, Created, Fault, Holder, InboxEntry, Lease, MemoryStore, NewRun, RunQuery, Store, StoreError,
+    Submission, WorkerId,
 };
 use crate::time::Timestamp;
 
@@ -164,6 +164,11 @@ impl Store for FaultyStore {
         Ok(claim)
     }
 
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        self.thaw().await;
+        self.inner.holder(run).await
+    }
+
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {
         self.thaw().await;
         self.inner.renew(worker, until).await
@@ -179,8 +184,8 @@ impl Store for FaultyStore {
         self.inner.due(namespace, now, limit).await
     }
 
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.next_wake(namespace).await
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_wake(namespace, after).await
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {

@@ -126,6 +126,15 @@ pub enum Claim {
     },
 }
 
+/// Whose a run is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub worker: WorkerId,
+    /// Until when, if it is not renewed and its holder lives. It may be over already.
+    pub until: Timestamp,
+}
+
 /// Something asked of a run by whoever does not hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
@@ -183,6 +192,8 @@ pub enum Fault {
     Unavailable,
     /// What is stored cannot be understood.
     Corrupt,
+    /// A newer version of this program has written it: it is to be left as it is.
+    Newer,
     /// This build or this place cannot be used: a newer schema, a network file system, no permission.
     Unusable,
 }
@@ -247,6 +258,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Claim, StoreError>;
 
+    /// Who has taken a run and not given it back, unless that worker is known to be dead. A question for people: only a
+    /// claim decides.
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError>;
+
     /// Lets all runs this worker holds be its own until then.
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError>;
 
@@ -257,8 +272,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Those waiting longest first, at most `limit`.
     async fn due(&self, namespace: &Namespace, now: Timestamp, limit: u32) -> Result<Vec<RunId>, StoreError>;
 
-    /// When the next run that nobody holds wants to be driven.
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError>;
+    /// When the next run that nobody holds wants to be driven, after a moment: what wants to be until then is in
+    /// [`Store::due`].
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Puts something into a run's inbox, durably and without its lease. Answers the entry's id, and whether it was
     /// there already under the same dedup key, even if it has been taken in since.

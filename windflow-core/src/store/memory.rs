@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::news::Bell;
 use super::{
-    Batch, Claim, Created, Fault, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
+    Batch, Claim, Created, Fault, Holder, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
 };
 use crate::hash::ContentHash;
 use crate::id::{Epoch, Namespace, RunId, Seq};
@@ -290,6 +290,12 @@ impl Store for MemoryStore {
         Ok(Claim::Taken(Lease { run: run.clone(), worker: worker.clone(), epoch: row.epoch }))
     }
 
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        let world = self.world();
+        let held = world.held_until(world.row(run)?);
+        Ok(held.map(|(worker, until)| Holder { worker, until }))
+    }
+
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {
         let mut world = self.world();
         let entry = world.workers.entry(worker.clone()).or_default();
@@ -324,7 +330,7 @@ impl Store for MemoryStore {
         Ok(due.into_iter().take(limit as usize).map(|(_, run)| run.clone()).collect())
     }
 
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let world = self.world();
         let alarms = world.alarms.get(namespace).into_iter().flatten().map(|(at, run)| (*at, run));
         let asked = world.asked.get(namespace).into_iter().flatten();
@@ -335,7 +341,7 @@ impl Store for MemoryStore {
         // A run that somebody holds is nobody's when the lease ends.
         let free_at = |run: &RunId| world.runs.get(run).and_then(|row| world.held_until(row));
         let wakes = alarms.chain(asked).map(|(at, run)| free_at(run).map_or(at, |(_, until)| until.max(at)));
-        Ok(wakes.min())
+        Ok(wakes.filter(|at| *at > after).min())
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {

@@ -77,6 +77,9 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
     /// Takes over what runs, without touching it.
     async fn adopt(&self, cx: &Context, found: &Discovered, stack: &Desired) -> Result<Revision, TargetError>;
 
+    /// Our stacks that are there, whole or in part, in order.
+    async fn stacks(&self, cx: &Context) -> Result<Vec<StackName>, TargetError>;
+
     /// The revisions that are kept, oldest first.
     async fn revisions(&self, cx: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError>;
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{
-    Applied, Capabilities, Change, ChangeKind, Desired, Observed, Plan, Precondition, RESTART_LABEL, Revision, Service,
-    Stack, TargetError, TargetErrorKind,
+    Applied, Capabilities, Change, ChangeKind, Desired, Observed, Plan, PlanError, Precondition, RESTART_LABEL,
+    Revision, Service, Stack, TargetError, TargetErrorKind,
 };
 use crate::hash::ContentHash;
 use crate::id::{OwnerId, ServiceName, TargetName};
@@ -25,6 +25,18 @@ pub fn owned_spec(service: &Service, capabilities: &Capabilities) -> Value {
         fields.retain(|field, _| capabilities.service_fields.contains(field));
     }
     spec
+}
+
+/// Refuses a stack that a target of these capabilities cannot honour.
+///
+/// # Errors
+/// [`PlanError::Refused`] with all of [`refusals`].
+pub fn refuse(stack: &Stack, capabilities: &Capabilities, target: &TargetName) -> Result<(), PlanError> {
+    let problems = refusals(stack, capabilities);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(PlanError::Refused { target: target.clone(), stack: stack.name.clone(), problems })
 }
 
 /// Everything in the stack that a target of these capabilities cannot honour, as path and sentence.

@@ -200,15 +200,9 @@ impl Target for MemoryTarget {
 
     async fn plan(&self, cx: &Context, desired: &Desired, observed: &Observed) -> Result<Plan, PlanError> {
         if let Desired::Present(stack) = desired {
-            let problems = diff::refusals(stack, &self.capabilities);
-            if !problems.is_empty() {
-                return Err(PlanError::Refused { target: self.name.clone(), stack: stack.name.clone(), problems });
-            }
+            diff::refuse(stack, &self.capabilities, &self.name)?;
         }
-        let base = observed.current.as_ref().map(|current| current.number);
-        let mut plan = Plan::new(self.owner.clone(), self.name.clone(), desired.clone(), base);
-        plan.consents = cx.consents().clone();
-        plan.preconditions = diff::preconditions(desired, observed);
+        let mut plan = Plan::on(cx, &self.owner, &self.name, desired, observed);
         plan.changes = diff::changes(desired, observed, &self.capabilities, |_| ChangeKind::Update);
         Ok(plan)
     }
@@ -271,6 +265,11 @@ impl Target for MemoryTarget {
         })
         .await?;
         self.look(&wanted.name).current.ok_or_else(gone)
+    }
+
+    async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
+        self.reach()?;
+        Ok(self.world.stacks(&self.owner))
     }
 
     async fn revisions(&self, _: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError> {

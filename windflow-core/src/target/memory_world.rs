@@ -145,6 +145,11 @@ impl World {
         self.lock().stacks.remove(&(owner.clone(), stack.clone())).map(|deployed| deployed.services)
     }
 
+    pub fn stacks(&self, owner: &OwnerId) -> Vec<StackName> {
+        let inner = self.lock();
+        inner.stacks.keys().filter(|(theirs, _)| theirs == owner).map(|(_, name)| name.clone()).collect()
+    }
+
     pub fn foreign(&self, owner: &OwnerId) -> Vec<(String, StackName, Vec<String>)> {
         let inner = self.lock();
         let others = inner.stacks.iter().filter(|((theirs, _), _)| theirs != owner);

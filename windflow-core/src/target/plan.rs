@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::hash::ContentHash;
 use crate::id::{OwnerId, ServiceName, StackName, TargetName};
-use crate::target::{Consents, Stack};
+use crate::target::{Consents, Context, Observed, Stack, diff};
 
 /// What should be there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +154,17 @@ pub struct Plan {
 impl Plan {
     /// The version of the form written today.
     pub const VERSION: u16 = 1;
+
+    /// The plan on what is there now, without any change yet: bound to owner and target, agreed to by whoever asks, and
+    /// good for as long as nobody else changes the stack.
+    #[must_use]
+    pub fn on(cx: &Context, owner: &OwnerId, target: &TargetName, desired: &Desired, observed: &Observed) -> Self {
+        let base = observed.current.as_ref().map(|current| current.number);
+        let mut plan = Self::new(owner.clone(), target.clone(), desired.clone(), base);
+        plan.consents = cx.consents().clone();
+        plan.preconditions = diff::preconditions(desired, observed);
+        plan
+    }
 
     /// A plan that changes nothing yet.
     #[must_use]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use windflow_core::store::{
-    Batch, Claim, Created, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
+    Batch, Claim, Created, Holder, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
 };
 use windflow_core::{
     Action, ContentHash, Engine, Guarantee, MemoryStore, Namespace, Node, Outcome, Principal, Recorded, Request,
@@ -55,8 +55,12 @@ impl Store for Counted {
     async fn due(&self, namespace: &Namespace, now: Timestamp, limit: u32) -> Result<Vec<RunId>, StoreError> {
         self.0.due(namespace, now, limit).await
     }
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
-        self.0.next_wake(namespace).await
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.0.next_wake(namespace, after).await
+    }
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.holder(run).await
     }
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {
         self.0.submit(submission).await

@@ -4,6 +4,8 @@
 
 mod engine;
 mod idle;
+mod left_alone;
+mod long_journal;
 
 #[cfg(feature = "sim")]
 mod simulation;

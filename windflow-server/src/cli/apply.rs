@@ -4,8 +4,8 @@ use std::path::Path;
 
 use windflow_core::target::{Applied, Plan, Target};
 
-use super::args_stack::{ApplyArgs, TargetArgs};
-use super::place::{Call, Named, agreed, target};
+use super::args_stack::{ApplyArgs, StackArgs, TargetArgs};
+use super::place::{Call, Place, agreed, target};
 use super::plan::{self, PlanFile};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -15,9 +15,8 @@ use crate::wire::Project;
 
 /// Makes a stack so.
 pub async fn apply(project: &Project, args: &ApplyArgs) -> Result<Exit, Failure> {
-    let call = Call::new(project, &args.consent);
-    let mut interrupt = Interrupt::listen()?;
     if let Some(path) = &args.plan {
+        let (call, mut interrupt) = (Call::new(project, &args.consent), Interrupt::listen()?);
         let plan = read(&project.process.working_dir.join(path))?;
         let named = TargetArgs { target: Some(args.target.target.clone().unwrap_or_else(|| plan.target.clone())) };
         let target = target(project, &named)?;
@@ -31,8 +30,9 @@ pub async fn apply(project: &Project, args: &ApplyArgs) -> Result<Exit, Failure>
         }
         return carry_out(project, &call, &mut interrupt, &*target, &plan, args.yes).await;
     }
-    let named = Named::read(project, args.stack.as_deref().unwrap_or_default())?;
-    let target = target(project, &args.target)?;
+    let on = StackArgs { stack: args.stack.clone().unwrap_or_default(), target: args.target.clone() };
+    let place = Place::find(project, &on, &args.consent).await?;
+    let Place { named, target, call, mut interrupt } = place;
     let plan = call.run(project, &mut interrupt, plan::of(&*target, &call.cx, &named)).await?;
     carry_out(project, &call, &mut interrupt, &*target, &plan, args.yes).await
 }

@@ -188,7 +188,10 @@ pub struct ResumeArgs {
 #[command(after_help = "\
 Examples:
   windflow worker                  until Ctrl-C; runs go on where they were left
-  windflow worker --until-idle     until nothing is due any more")]
+  windflow worker --until-idle     until nothing is due any more
+
+A run that needs more than this worker may do, or that a newer version has written, is left alone and named;
+with --until-idle the exit code is 75 then.")]
 pub struct WorkerArgs {
     /// Stop when no run can go on by itself
     #[arg(long)]

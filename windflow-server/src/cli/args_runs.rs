@@ -1,6 +1,6 @@
 //! The command line of `windflow runs`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, value_parser};
 use windflow_core::{NodeName, RunId, RunState, SignalName};
 
 use super::args::DriveArgs;
@@ -44,7 +44,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "NAME")]
     pub workflow: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub limit: u32,
     /// Only unfinished runs
     #[arg(long)]

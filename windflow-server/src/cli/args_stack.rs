@@ -8,6 +8,15 @@ use windflow_core::{ServiceName, TargetName};
 
 use super::parse::{parse_duration, parse_scale, parse_service, parse_target};
 
+/// Which stack, and where.
+#[derive(Clone, Debug, Args)]
+pub struct StackArgs {
+    /// A stack file, or the name of a stack that is there
+    pub stack: String,
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
 /// Which target.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TargetArgs {
@@ -24,16 +33,14 @@ Examples:
 
 Exits with 0 when there is nothing to change, and with 2 when there is.")]
 pub struct PlanArgs {
-    /// A stack file, or the name of a stack that is deployed
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// Write the plan to a file, for `apply --plan`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Plan to take the stack down
     #[arg(long)]
     pub destroy: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
     #[command(flatten)]
     pub consent: ConsentArgs,
 }
@@ -70,10 +77,8 @@ pub struct ApplyArgs {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub on: StackArgs,
 }
 
 #[derive(Debug, Args)]
@@ -82,8 +87,8 @@ Examples:
   windflow logs stack.yaml web -f --tail 20
   windflow logs demo --since 10m")]
 pub struct LogsArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// Which service; all of them when absent
     #[arg(value_parser = parse_service)]
     pub service: Option<ServiceName>,
@@ -96,8 +101,6 @@ pub struct LogsArgs {
     /// Only lines written within this time, such as 10m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub since: Option<Duration>,
-    #[command(flatten)]
-    pub target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -105,8 +108,8 @@ pub struct LogsArgs {
 Examples:
   windflow exec demo web -- printenv PORT")]
 pub struct ExecArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// Which service
     #[arg(value_parser = parse_service)]
     pub service: ServiceName,
@@ -116,14 +119,12 @@ pub struct ExecArgs {
     /// Send standard input to it
     #[arg(long, short)]
     pub interactive: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// To which revision; the one before when absent
     #[arg(long, value_name = "N")]
     pub to: Option<u64>,
@@ -131,20 +132,16 @@ pub struct RollbackArgs {
     #[arg(long, short)]
     pub yes: bool,
     #[command(flatten)]
-    pub target: TargetArgs,
-    #[command(flatten)]
     pub consent: ConsentArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct DestroyArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
     #[command(flatten)]
     pub consent: ConsentArgs,
 }
@@ -154,28 +151,24 @@ pub struct DestroyArgs {
 Examples:
   windflow scale demo web=3 --yes")]
 pub struct ScaleArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// Which service, and how many instances
     #[arg(value_name = "SERVICE=N", value_parser = parse_scale)]
     pub to: (ServiceName, u32),
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// A stack file, or the name of a stack
-    pub stack: String,
+    #[command(flatten)]
+    pub on: StackArgs,
     /// Which service; all of them when absent
     #[arg(value_parser = parse_service)]
     pub service: Option<ServiceName>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use windflow_core::{RunId, Store as _};
+use windflow_core::{Request, RunId, Store as _};
 
 use super::args::RunArgs;
 use crate::drive::Tail;
@@ -69,10 +69,11 @@ pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -
     Ok(tell(project, id, &log, "started"))
 }
 
-/// Whether a process of its own could drive a run that is there: told here, because nobody reads its log at once.
-pub async fn check(project: &Project, id: &RunId, allow_shell: bool) -> Result<(), Failure> {
-    let (tail, _) = Tail::open(Arc::new(project.store_with_runs().await?), id).await?;
-    project.can_go_on(id, tail.run.workflow(), allow_shell)
+/// Whether a process of its own could drive a run that is there, once that is asked of it: told here, because nobody
+/// reads its log at once.
+pub async fn check(project: &Project, id: &RunId, request: Option<&Request>, allow_shell: bool) -> Result<(), Failure> {
+    let run = Tail::read(Arc::new(project.store_with_runs().await?), id).await?;
+    project.can_go_on(&run, request, allow_shell)
 }
 
 /// Has a run that is there driven by a process of its own.

@@ -4,11 +4,10 @@ use windflow_core::RunId;
 use windflow_core::target::{Desired, Plan, PlanError, TargetExt as _};
 
 use super::apply::carry_out;
-use super::args_stack::{ConsentArgs, DestroyArgs, RestartArgs, RollbackArgs, ScaleArgs, TargetArgs};
-use super::place::{Call, Named, target};
+use super::args_stack::{ConsentArgs, DestroyArgs, RestartArgs, RollbackArgs, ScaleArgs, StackArgs};
+use super::place::Place;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 use crate::wire::Project;
 
 /// What is to be planned.
@@ -21,38 +20,34 @@ enum Change<'a> {
 
 /// Makes an earlier revision current again.
 pub async fn rollback(project: &Project, args: &RollbackArgs) -> Result<Exit, Failure> {
-    change(project, &args.stack, &args.target, &args.consent, args.yes, Change::Rollback(args.to)).await
+    change(project, &args.on, &args.consent, args.yes, Change::Rollback(args.to)).await
 }
 
 /// Takes a stack down.
 pub async fn destroy(project: &Project, args: &DestroyArgs) -> Result<Exit, Failure> {
-    change(project, &args.stack, &args.target, &args.consent, args.yes, Change::Destroy).await
+    change(project, &args.on, &args.consent, args.yes, Change::Destroy).await
 }
 
 /// Changes how many instances of a service run.
 pub async fn scale(project: &Project, args: &ScaleArgs) -> Result<Exit, Failure> {
-    change(project, &args.stack, &args.target, &ConsentArgs::default(), args.yes, Change::Scale(&args.to)).await
+    change(project, &args.on, &ConsentArgs::default(), args.yes, Change::Scale(&args.to)).await
 }
 
 /// Starts services anew.
 pub async fn restart(project: &Project, args: &RestartArgs) -> Result<Exit, Failure> {
     let change_to = Change::Restart(args.service.as_ref());
-    change(project, &args.stack, &args.target, &ConsentArgs::default(), args.yes, change_to).await
+    change(project, &args.on, &ConsentArgs::default(), args.yes, change_to).await
 }
 
 async fn change(
     project: &Project,
-    stack: &str,
-    on: &TargetArgs,
+    on: &StackArgs,
     consent: &ConsentArgs,
     yes: bool,
     change: Change<'_>,
 ) -> Result<Exit, Failure> {
-    let named = Named::read(project, stack)?;
+    let Place { named, target, call, mut interrupt } = Place::find(project, on, consent).await?;
     let name = named.name();
-    let target = target(project, on)?;
-    let call = Call::new(project, consent);
-    let mut interrupt = Interrupt::listen()?;
     let work = async {
         Ok::<Plan, PlanError>(match change {
             Change::Rollback(to) => target.plan_rollback(&call.cx, name, to).await?,

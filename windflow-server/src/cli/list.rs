@@ -19,7 +19,7 @@ pub async fn list(project: &Project, args: ListArgs) -> Result<Exit, Failure> {
     }
     let runs = match project.existing_store().await? {
         Some(store) => {
-            let limit = args.limit.max(1);
+            let limit = args.limit;
             let query = RunQuery { states, workflow: args.workflow, limit, ..RunQuery::default() };
             store.list(&query).await?
         }
@@ -42,10 +42,13 @@ pub fn print(project: &Project, runs: &[Summary]) {
         rows.push(vec![
             run.run.to_string(),
             run.workflow.to_string(),
-            run.state.to_string(),
+            if run.unreadable().is_some() { "unreadable".to_owned() } else { run.state.to_string() },
             format!("{}/{}", run.finished, run.total),
             moment(run.created_at),
-            cut(&clean(run.problem.as_deref().unwrap_or_default()), 60),
+            match run.unreadable() {
+                Some(why) => clean(&why),
+                None => cut(&clean(run.problem.as_deref().unwrap_or_default()), 60),
+            },
         ]);
     }
     let table = columns(&rows);

@@ -6,19 +6,16 @@ use tokio::io::AsyncReadExt as _;
 use windflow_core::target::{Exec, ExecEvent, LogLine, LogOptions, ServiceRef};
 
 use super::args_stack::{ConsentArgs, ExecArgs, LogsArgs};
-use super::place::{Call, Named, target};
+use super::place::Place;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 use crate::render::text::clean;
 use crate::wire::Project;
 
 /// Prints what services wrote. Ctrl-C ends it in good order.
 pub async fn logs(project: &Project, args: &LogsArgs) -> Result<Exit, Failure> {
-    let named = Named::read(project, &args.stack)?;
-    let target = target(project, &args.target)?;
-    let call = Call::new(project, &ConsentArgs::default());
-    let mut interrupt = Interrupt::listen()?;
+    let place = Place::find(project, &args.on, &ConsentArgs::default()).await?;
+    let Place { named, target, call, mut interrupt } = place;
     let of = ServiceRef { stack: named.name().clone(), service: args.service.clone(), instance: None };
     let options = LogOptions { follow: args.follow, tail: args.tail, since: args.since };
     let mut lines = target.logs(&call.cx, &of, options);
@@ -45,10 +42,8 @@ fn print(project: &Project, line: &LogLine) {
 
 /// Runs a command inside a service and passes on what it says and its exit code.
 pub async fn exec(project: &Project, args: ExecArgs) -> Result<Exit, Failure> {
-    let named = Named::read(project, &args.stack)?;
-    let target = target(project, &args.target)?;
-    let call = Call::new(project, &ConsentArgs::default());
-    let mut interrupt = Interrupt::listen()?;
+    let place = Place::find(project, &args.on, &ConsentArgs::default()).await?;
+    let Place { named, target, call, mut interrupt } = place;
     let of = ServiceRef::service(named.name().clone(), args.service);
     let mut command = Exec::new(args.command);
     command.stdin = args.interactive;

@@ -8,11 +8,49 @@ use windflow_core::target::{Consents, Context, Stack, Target};
 use windflow_core::{RunId, StackName};
 use windflow_workflow::document::{Limits, load_stack};
 
-use super::args_stack::{ConsentArgs, TargetArgs};
+use super::args_stack::{ConsentArgs, StackArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::text::clean;
 use crate::wire::Project;
+
+/// A stack on a target, and a call about it.
+#[derive(Debug)]
+pub struct Place {
+    /// The stack as the command names it.
+    pub named: Named,
+    /// Where it lives.
+    pub target: Arc<dyn Target>,
+    /// What the target is told.
+    pub call: Call,
+    /// Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+impl Place {
+    /// Finds out what a command is about. A bare name must be that of a stack that is there: a file says what it means
+    /// whether it is deployed or not, and a mistyped name says nothing.
+    pub async fn find(project: &Project, on: &StackArgs, consent: &ConsentArgs) -> Result<Self, Failure> {
+        let named = Named::read(project, &on.stack)?;
+        let (target, call) = (target(project, &on.target)?, Call::new(project, consent));
+        let mut interrupt = Interrupt::listen()?;
+        if let Named::Name(name) = &named {
+            let listed = async { target.stacks(&call.cx).await.map_err(Failure::before) };
+            let there = call.run(project, &mut interrupt, listed).await?;
+            if !there.contains(name) {
+                return Err(missing(name, &*target, &there));
+            }
+        }
+        Ok(Self { named, target, call, interrupt })
+    }
+}
+
+fn missing(name: &StackName, target: &dyn Target, there: &[StackName]) -> Failure {
+    let names: Vec<&str> = there.iter().map(StackName::as_str).collect();
+    let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Failure::usage(format_args!("there is no stack '{name}' on target '{}'", target.name()))
+        .hint(format!("stacks there: {known}; a stack that is not deployed is named by its file"))
+}
 
 /// What a command says about a stack.
 #[derive(Debug)]

@@ -11,19 +11,16 @@ use windflow_core::target::{Context, Desired, Plan, Target, TargetExt as _};
 use windflow_core::workflow::has_expression;
 
 use super::args_stack::PlanArgs;
-use super::place::{Call, Named, target};
+use super::place::{Named, Place};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 use crate::render::plan as shown;
 use crate::wire::Project;
 
 /// Shows what would change.
 pub async fn plan(project: &Project, args: &PlanArgs) -> Result<Exit, Failure> {
-    let named = Named::read(project, &args.stack)?;
-    let target = target(project, &args.target)?;
-    let call = Call::new(project, &args.consent);
-    let mut interrupt = Interrupt::listen()?;
+    let place = Place::find(project, &args.on, &args.consent).await?;
+    let Place { named, target, call, mut interrupt } = place;
     let work = async {
         if args.destroy {
             return target.plan_for(&call.cx, &Desired::Absent(named.name().clone())).await.map_err(Failure::from);

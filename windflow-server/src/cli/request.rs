@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use windflow_core::engine::Drive;
-use windflow_core::run::{Resolution, StepState};
+use windflow_core::run::{Resolution, Run, StepState};
 use windflow_core::{NodeName, Request, RunId, RunState, Store as _};
 use windflow_workflow::actions::ApproveAction;
 
@@ -14,6 +14,7 @@ use super::{background, resume};
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::render::holder;
 use crate::wire::Project;
 
 /// How long whoever drives a run may take to notice that something was asked.
@@ -47,10 +48,18 @@ async fn ask_once(
         tokio::time::sleep(Duration::from_millis(20)).await;
         taken = store.inbox(id).await?.is_empty();
     }
-    project.output.document(&json!({ "version": 1, "kind": "asked", "run": id, "request": name, "taken": taken }));
+    let held = if taken { None } else { store.holder(id).await? };
+    let by = held.as_ref().map(holder::json);
+    let asked = json!({ "version": 1, "kind": "asked", "run": id, "request": name, "taken": taken, "held": by });
+    project.output.document(&asked);
     project.output.text(format!("run {id}: {done}"));
     if !taken {
-        project.output.text(format!("nobody drives it now\nnext:\n  windflow resume {id}    # drive it"));
+        // A process that is stopped holds on to its run until its lease ends.
+        let how = match &held {
+            Some(held) => format!("not taken in yet: {}", holder::sentence(held)),
+            None => "nobody drives it now".to_owned(),
+        };
+        project.output.text(format!("{how}\nnext:\n  windflow resume {id}    # drive it"));
     }
     Ok(Exit::Success)
 }
@@ -65,7 +74,7 @@ async fn ask_and_drive(
 ) -> Result<Exit, Failure> {
     let store = project.store_with_runs().await?;
     if detach {
-        background::check(project, id, allow_shell).await?;
+        background::check(project, id, Some(&request), allow_shell).await?;
         let engine = project.engine(Arc::new(store), allow_shell, Drive::Own, None);
         let asked = engine.submit(id, request, project.principal(), None).await;
         engine.shutdown().await;
@@ -138,20 +147,18 @@ pub async fn approve(project: &Project, args: ApproveArgs) -> Result<Exit, Failu
     let done = format!("{node} is {}", if args.reject { "rejected" } else { "approved" });
     // One answer for each time the step asks; a later attempt may ask again.
     let run = load(project, &args.id).await?;
-    let attempt = run.run.workflow().find(node.as_str()).map_or(0, |at| run.run.step(at).attempt);
+    let attempt = run.workflow().find(node.as_str()).map_or(0, |at| run.step(at).attempt);
     let key = format!("approve:{node}:{attempt}");
     ask_once(project, &args.id, Request::Signal { name, payload }, &done, Some(key)).await
 }
 
-async fn load(project: &Project, id: &RunId) -> Result<Tail, Failure> {
-    let (mut tail, records) = Tail::open(Arc::new(project.store_with_runs().await?), id).await?;
-    records.iter().try_for_each(|recorded| tail.fold(recorded))?;
-    Ok(tail)
+async fn load(project: &Project, id: &RunId) -> Result<Run, Failure> {
+    Tail::read(Arc::new(project.store_with_runs().await?), id).await
 }
 
 /// A node that waits for approval, or will.
 async fn known(project: &Project, id: &RunId, node: NodeName) -> Result<NodeName, Failure> {
-    let run = load(project, id).await?.run;
+    let run = load(project, id).await?;
     let plan = run.workflow();
     let approves = |at: &windflow_core::NodeIndex| plan.node(*at).uses.as_str() == "approve";
     if plan.find(node.as_str()).is_some_and(|at| approves(&at)) {
@@ -167,7 +174,7 @@ async fn known(project: &Project, id: &RunId, node: NodeName) -> Result<NodeName
 }
 
 async fn only_waiting(project: &Project, id: &RunId) -> Result<NodeName, Failure> {
-    let run = load(project, id).await?.run;
+    let run = load(project, id).await?;
     let waits = run
         .workflow()
         .indices()

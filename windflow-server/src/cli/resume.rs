@@ -52,7 +52,7 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
         let current = store.summary(&id).await?;
         let current = current.ok_or_else(|| Failure::from(windflow_core::WaitError::NotFound { run: id.clone() }))?;
         if !current.state.is_final() {
-            background::check(project, &id, args.drive.allow_shell).await?;
+            background::check(project, &id, None, args.drive.allow_shell).await?;
             return background::resume(project, &id, args.drive.allow_shell);
         }
     }
@@ -102,7 +102,7 @@ pub async fn drive(
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
     let asked = request.is_some();
     if !over {
-        project.can_go_on(id, handle.load().await?.workflow(), allow_shell)?;
+        project.can_go_on(&handle.load().await?, request.as_ref(), allow_shell)?;
     }
     if let Some(request) = request {
         engine.submit(id, request, project.principal(), None).await?;

@@ -8,12 +8,14 @@ use windflow_core::{RunId, RunState, Store as _, Summary};
 use windflow_workflow::SqliteStore;
 
 use super::args::ResumeArgs;
+use super::worker::left_alone;
 use super::{background, list};
 use crate::drive::leave;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::render::lines::Lines;
+use crate::render::{holder, json};
 use crate::wire::Project;
 
 /// Drives these runs side by side until none can go on by itself. Paused ones are left alone: to take one up again is
@@ -27,7 +29,7 @@ pub async fn all(
     let runs: Vec<RunId> = open.into_iter().map(|summary| summary.run).collect();
     if args.detach {
         for run in &runs {
-            background::check(project, run, args.drive.allow_shell).await?;
+            background::check(project, run, None, args.drive.allow_shell).await?;
         }
         for run in &runs {
             background::resume(project, run, args.drive.allow_shell)?;
@@ -37,16 +39,28 @@ pub async fn all(
     let mut interrupt = Interrupt::listen()?;
     let sink = Arc::new(Lines::new(project.output.clone()));
     let engine = project.engine(Arc::new(store.clone()), args.drive.allow_shell, Drive::Own, Some(sink));
+    let mut driven = Vec::new();
     for run in &runs {
-        let loaded = engine.handle(run.clone()).load().await?;
-        project.can_go_on(run, loaded.workflow(), args.drive.allow_shell)?;
+        match engine.handle(run.clone()).load().await {
+            Ok(loaded) => {
+                project.can_go_on(&loaded, None, args.drive.allow_shell)?;
+                driven.push(run);
+            }
+            // One that cannot be read holds nobody up.
+            Err(why) => left_alone(project, run, &why),
+        }
     }
-    for run in &runs {
-        engine.drive(run).await?;
+    for run in &driven {
+        if !engine.drive(run).await?
+            && let Some(held) = store.holder(run).await?
+        {
+            project.output.progress(&format!("{run}  {}; it goes on here when that ends", holder::sentence(&held)));
+            project.output.line(&json::held(run, &held));
+        }
     }
     let last = loop {
         let (mut now, mut asked) = (Vec::new(), false);
-        for run in &runs {
+        for run in &driven {
             // Looked at first: what is taken in leaves the inbox together with the change of the row.
             asked |= !store.inbox(run).await?.is_empty();
             now.extend(store.summary(run).await?);
@@ -62,7 +76,7 @@ pub async fn all(
     };
     leave(&engine, &mut interrupt).await;
     list::print(project, &last);
-    Ok(worst(&last))
+    Ok(if driven.len() < runs.len() { Exit::Failed } else { worst(&last) })
 }
 
 /// Whether only somebody outside can move it on, or nobody any more.

@@ -8,6 +8,7 @@ use super::args_runs::IdArgs;
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::render::text::clean;
 use crate::render::{json, report};
 use crate::wire::Project;
 
@@ -18,7 +19,16 @@ pub async fn show(project: &Project, args: &IdArgs) -> Result<Exit, Failure> {
     for recorded in &records {
         tail.fold(recorded)?;
     }
-    project.output.document(&json::run(&tail.run));
-    report::show(&project.output, &tail.run, SystemClock.now());
+    let held = tail.holder().await?;
+    // Somebody drives it, or it is over: then it does not matter what this place lacks.
+    let waits = held.is_none() && !tail.run.state().is_final();
+    let lacks = if waits { project.can_run(&args.id, tail.run.workflow(), false).err() } else { None };
+    let why = lacks.as_ref().map(|lacks| lacks.message.as_str());
+    project.output.document(&json::run(&tail.run, held.as_ref(), why));
+    report::show(&project.output, &tail.run, held.as_ref(), SystemClock.now());
+    if let Some(Failure { message, hint, .. }) = &lacks {
+        let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        project.output.text(format!("note: {}{hint}", clean(message)));
+    }
     Ok(Exit::Success)
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use windflow_core::target::{Plan, PlanError, TargetExt as _};
 
 use super::args_stack::{ConsentArgs, StatusArgs};
-use super::place::{Call, Named, target};
+use super::place::{Call, Place};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -14,11 +14,9 @@ use crate::wire::Project;
 
 /// Shows what is there of a stack.
 pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failure> {
-    let named = Named::read(project, &args.stack)?;
+    let place = Place::find(project, &args.on, &ConsentArgs::default()).await?;
+    let Place { named, target, call, mut interrupt } = place;
     let name = named.name();
-    let target = target(project, &args.target)?;
-    let call = Call::new(project, &ConsentArgs::default());
-    let mut interrupt = Interrupt::listen()?;
     let observed =
         call.run(project, &mut interrupt, async { target.observe(&call.cx, name).await.map_err(Failure::before) });
     let observed = observed.await?;

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 use windflow_core::run::{Leftover, Run};
+use windflow_core::store::Holder;
 use windflow_core::{NodeIndex, Recorded, RunId, Summary, Workflow};
+
+use super::holder;
 
 /// One event of a run, with the names of its nodes.
 pub fn event(run: &RunId, plan: &Workflow, recorded: &Recorded) -> Value {
@@ -62,11 +65,13 @@ pub fn summary(of: &Summary) -> Value {
         "finished": of.finished,
         "total": of.total,
         "problem": of.problem,
+        "written_by": of.build,
+        "unreadable": of.unreadable(),
     })
 }
 
-/// A run in full.
-pub fn run(run: &Run) -> Value {
+/// A run in full, who drives it, and what it asks for that is not allowed here.
+pub fn run(run: &Run, held: Option<&Holder>, lacks: Option<&str>) -> Value {
     let mut out = summary(&run.summary());
     let steps: Vec<Value> = run.workflow().indices().map(|at| json!(run.step(at))).collect();
     let mut add = |name: &str, value: Value| {
@@ -80,7 +85,19 @@ pub fn run(run: &Run) -> Value {
     add("output", run.output().cloned().unwrap_or_default());
     add("steps", Value::Array(steps));
     add("leftovers", leftovers(run, run.leftovers()));
+    add("held", held.map(holder::json).unwrap_or_default());
+    add("lacks", json!(lacks));
     out
+}
+
+/// Who else drives a run that is waited for: a line of a stream.
+pub fn held(run: &RunId, by: &Holder) -> Value {
+    json!({ "version": 1, "kind": "held", "run": run, "held": holder::json(by) })
+}
+
+/// A run that a worker leaves to others: a line of a stream.
+pub fn left_alone(run: &RunId, why: &str) -> Value {
+    json!({ "version": 1, "kind": "left_alone", "run": run, "why": why })
 }
 
 /// How a run came out: the last line of a stream.

@@ -1,6 +1,7 @@
 //! What people and programs read: the only place that prints.
 
 pub mod events;
+pub mod holder;
 pub mod json;
 pub mod lines;
 pub mod log;

@@ -1,7 +1,7 @@
 //! Plans as people and programs read them.
 
 use serde_json::{Value, json};
-use windflow_core::target::{Applied, ChangeKind, Plan, Reversibility};
+use windflow_core::target::{Applied, ChangeKind, Desired, Plan, Reversibility};
 
 use super::output::{Output, Tone};
 use super::text::{clean, count, cut};
@@ -12,7 +12,9 @@ pub fn print(output: &Output, plan: &Plan) {
         "version": 1, "kind": "plan", "changes": plan.changes.len(), "plan": plan,
     }));
     let (stack, target) = (plan.desired.stack(), &plan.target);
-    if plan.is_empty() {
+    if plan.is_empty() && matches!(plan.desired, Desired::Absent(_)) {
+        output.text(format!("nothing to do: stack '{stack}' is not on target '{target}'"));
+    } else if plan.is_empty() {
         output.text(format!("no changes: stack '{stack}' on target '{target}' is as it should be"));
     } else {
         let base = plan.base.map_or_else(String::new, |base| format!(" from revision {base}"));

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 use windflow_core::run::{Run, StepState};
+use windflow_core::store::Holder;
 use windflow_core::{RunState, Timestamp};
 
+use super::holder;
 use super::output::{Output, Tone};
 use super::text::{clean, clean_lines, columns, duration, indent, moment};
 
@@ -178,7 +180,7 @@ fn next(run: &Run) -> Vec<Vec<String>> {
 }
 
 /// A run in full, for people.
-pub fn show(output: &Output, run: &Run, now: Timestamp) {
+pub fn show(output: &Output, run: &Run, held: Option<&Holder>, now: Timestamp) {
     let summary = run.summary();
     let mut rows = vec![["NODE", "STATE", "ATTEMPT", "NOTE"].map(str::to_owned).to_vec()];
     for at in run.workflow().indices() {
@@ -198,6 +200,9 @@ pub fn show(output: &Output, run: &Run, now: Timestamp) {
     }
     output.text(format!("workflow {} ({})", summary.workflow, summary.hash));
     output.text(format!("started {}, last change {}", moment(summary.created_at), moment(summary.updated_at)));
+    if let Some(held) = held {
+        output.text(holder::sentence(held));
+    }
     if !run.input().is_null() {
         output.text(format!("input:\n{}", indent(&clean_lines(&format!("{:#}", run.input())), 2)));
     }

@@ -148,7 +148,16 @@ fn wrong_words_and_wrong_files_are_64() {
     let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: shel, neds: b }\n");
     let done = world.expect(64, "run w.yaml");
     snapshot::matches("file-invalid", &world, &done.err);
-    for args in ["run", "run missing.yaml", "frobnicate", "runs show nothing", "resume r", "plan missing.yaml"] {
+    for args in [
+        "run",
+        "run missing.yaml",
+        "runs list --limit 0",
+        "runs list --limit -1",
+        "frobnicate",
+        "runs show nothing",
+        "resume r",
+        "plan missing.yaml",
+    ] {
         let done = world.expect(64, args);
         assert!(!done.err.is_empty() && done.out.is_empty(), "{args}: {}", done.out);
     }
@@ -175,6 +184,16 @@ fn what_cannot_be_written_is_a_failure() {
     let output = command.stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be written: No space left"));
+}
+
+#[test]
+fn what_a_run_refuses_is_told_before_what_the_command_line_lacks() {
+    let world = World::with("w.yaml", HELLO);
+    world.expect(0, "run w.yaml --allow-shell --run-id r");
+    for asked in ["retry r", "retry r --detach", "compensate r", "resolve r greet --fail --reason why", "give-up r"] {
+        let done = world.expect(1, &format!("runs {asked}"));
+        assert!(done.err.contains("succeeded") && !done.err.contains("shell"), "{asked}: {}", done.err);
+    }
 }
 
 #[test]

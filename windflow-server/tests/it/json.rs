@@ -30,6 +30,7 @@ fn a_run_is_a_stream_of_events_that_ends_with_its_result() {
 #[test]
 fn documents_say_their_version_and_kind() {
     let world = World::with("w.yaml", HELLO);
+    world.write("s.yaml", "name: s\nservices: { web: { x-windflow: { process: { command: [true] } } } }\n");
     world.expect(0, "run w.yaml --allow-shell --run-id r");
     for (args, kind) in [
         ("runs list --json", "runs"),
@@ -38,7 +39,7 @@ fn documents_say_their_version_and_kind() {
         ("graph w.yaml --json", "graph"),
         ("targets --json", "targets"),
         ("init --json", "init"),
-        ("status nothing --json", "status"),
+        ("status s.yaml --json", "status"),
     ] {
         let value: Value = serde_json::from_str(&world.expect(0, args).out).unwrap();
         assert_eq!((&value["version"], &value["kind"]), (&1.into(), &kind.into()), "{args}");

@@ -113,6 +113,7 @@ fn the_saga_takes_both_deployments_back_and_exits_with_3() {
     assert!(undone("shop") < undone("orders"), "the last one first: {}", done.err);
     assert_eq!((session.answer("ORDERS_PORT"), session.answer("SHOP_PORT")), (None, None));
     for stack in ["orders", "shop"] {
-        assert!(session.expect(0, &format!("status {stack}")).out.contains("is not deployed"));
+        let gone = session.expect(64, &format!("status {stack}"));
+        assert!(gone.err.contains("there is no stack"), "{}", gone.err);
     }
 }

@@ -6,6 +6,14 @@ use crate::exits::{ASKED, BLOCKED, HELLO};
 use crate::snapshot;
 use crate::world::World;
 
+/// Begins a run of [`ASKED`], and leaves it when it waits.
+fn leave_waiting(world: &World, id: &str) {
+    let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
+    world.until_state(id, "waiting");
+    run.signal(Signal::INT);
+    assert_eq!(run.done().code, 75);
+}
+
 #[test]
 fn a_run_that_was_killed_goes_on_where_it_was() {
     let text = "\
@@ -51,6 +59,43 @@ fn a_run_another_process_drives_is_followed_to_its_end() {
     assert_eq!(run.done().code, 0);
     assert_eq!(follower.done().code, 0);
     drop(other);
+}
+
+#[test]
+fn who_drives_a_run_is_said_and_it_is_taken_over_when_that_process_has_gone() {
+    let world = World::with("w.yaml", BLOCKED);
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    run.signal(Signal::STOP);
+    let driver = format!("driven by process {} on ", run.pid().as_raw_nonzero());
+    let follower = world.start_into("text", "resume r --allow-shell");
+    world.until_said("text", &driver);
+    world.until_said("text", "it goes on here when that ends");
+    let programs = world.start_into("json", "run w.yaml --run-id r --allow-shell --json");
+    world.until_said("json", &format!("\"process\":{}", run.pid().as_raw_nonzero()));
+    assert!(world.expect(0, "runs show r").out.contains(&driver));
+    let asked = world.expect(0, "runs pause r --reason lunch");
+    assert!(asked.out.contains(&format!("not taken in yet: {driver}")), "{}", asked.out);
+    // Whoever only follows may leave; nothing is cancelled.
+    programs.signal(Signal::INT);
+    assert_eq!(programs.done().code, 75);
+    run.signal(Signal::KILL);
+    drop(run);
+    world.until_said("text", "it is no longer driven there");
+    assert_eq!(follower.done().code, 75, "paused, as was asked meanwhile");
+}
+
+#[test]
+fn a_run_whose_process_is_stopped_is_taken_over_when_its_lease_ends() {
+    let world = World::with("w.yaml", &BLOCKED.replace("touch began;", "echo began >> began;"));
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    run.signal(Signal::STOP);
+    // Half a minute after the stopped process last renewed it.
+    let done = world.expect(5, "resume r --allow-shell");
+    assert!(done.err.contains("it is no longer driven there"), "{}", done.err);
+    assert_eq!(std::fs::read_to_string(world.dir.join("began")).unwrap(), "began\n", "nobody can tell: it is asked");
+    world.write("go", "");
 }
 
 #[test]
@@ -102,10 +147,7 @@ fn a_rejection_fails_the_run() {
 fn a_worker_drives_what_was_left() {
     let world = World::with("w.yaml", ASKED);
     for id in ["a", "b"] {
-        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
-        world.until_state(id, "waiting");
-        run.signal(Signal::INT);
-        assert_eq!(run.done().code, 75);
+        leave_waiting(&world, id);
         world.expect(0, &format!("runs approve {id}"));
     }
     world.expect(0, "worker --until-idle --allow-shell");
@@ -119,13 +161,77 @@ fn a_worker_drives_what_was_left() {
 }
 
 #[test]
+fn a_worker_without_shell_leaves_a_run_that_comes_later_to_one_that_may() {
+    let world = World::with("w.yaml", BLOCKED);
+    world.write("timer.yaml", "name: t\nnodes:\n  nap: { uses: wait, with: { for: 1ms } }\n");
+    let worker = world.start_into("worker", "worker");
+    world.until_said("worker", "driving the runs");
+    let run = world.start("run w.yaml --allow-shell --run-id r");
+    world.until_file("began");
+    run.signal(Signal::KILL);
+    drop(run);
+    world.until_said("worker", "r  left alone: ");
+    assert_eq!(world.state("r").as_deref(), Some("running"), "neither failed nor undone");
+    assert!(!world.dir.join("undone").exists());
+    // It goes on with others.
+    let other = world.start("run timer.yaml --run-id other");
+    world.until_state("other", "succeeded");
+    drop(other);
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.done().code, 0);
+    world.write("go", "");
+    world.expect(75, "worker --until-idle");
+    world.expect(0, "worker --until-idle --allow-shell");
+    assert_eq!(world.state("r").as_deref(), Some("stuck"), "nobody can tell whether it has happened");
+}
+
+#[test]
+fn a_run_that_a_newer_version_has_written_to_is_left_as_it_is() {
+    let world = World::with("w.yaml", ASKED);
+    for id in ["r", "other"] {
+        leave_waiting(&world, id);
+        world.expect(0, &format!("runs approve {id}"));
+    }
+    let file = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
+    let newer = "UPDATE runs SET summary = json_set(summary, '$.version', 2, '$.build', '9.9.9') WHERE run = 'r'";
+    file.execute(newer, []).unwrap();
+    let row = || {
+        let row = "SELECT summary || epoch || (SELECT count(*) FROM journal AS j WHERE j.id = r.id) FROM runs AS r";
+        file.query_row(&format!("{row} WHERE run = 'r'"), [], |row| row.get::<_, String>(0)).unwrap()
+    };
+    let before = row();
+    let list = world.expect(0, "runs list");
+    assert!(list.out.contains("unreadable") && list.out.contains("windflow 9.9.9 has written it"), "{}", list.out);
+    for args in ["runs show r", "resume r --allow-shell", "runs retry r", "runs cancel r", "runs events r"] {
+        let done = world.expect(1, args);
+        assert!(done.err.contains("windflow 9.9.9 has written it"), "{args}: {}", done.err);
+        assert!(done.err.contains("hint: use the version that wrote it"), "{args}: {}", done.err);
+    }
+    let done = world.expect(75, "worker --until-idle --allow-shell");
+    assert!(done.err.contains("r  left alone: run r cannot be read: windflow 9.9.9"), "{}", done.err);
+    assert_eq!(world.state("other").as_deref(), Some("succeeded"), "others go on");
+    let done = world.expect(1, "resume --all --allow-shell");
+    assert!(done.err.contains("r  left alone: "), "{}", done.err);
+    assert_eq!(row(), before, "nothing about it was changed");
+}
+
+#[test]
+fn many_that_begin_in_a_new_folder_at_once_all_do() {
+    for _ in 0..3 {
+        let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");
+        let all: Vec<_> = (0..8).map(|number| world.start(&format!("run w.yaml --run-id r{number}"))).collect();
+        for run in all {
+            let done = run.done();
+            assert_eq!(done.code, 0, "{}", done.err);
+        }
+    }
+}
+
+#[test]
 fn several_unfinished_runs_are_listed_and_not_guessed_at() {
     let world = World::with("w.yaml", ASKED);
     for id in ["a", "b"] {
-        let run = world.start(&format!("run w.yaml --allow-shell --run-id {id}"));
-        world.until_state(id, "waiting");
-        run.signal(Signal::INT);
-        assert_eq!(run.done().code, 75);
+        leave_waiting(&world, id);
     }
     let done = world.expect(64, "resume");
     assert!(done.out.contains("a  ") && done.out.contains("b  ") && done.err.contains("--all"), "{}", done.out);
@@ -140,15 +246,18 @@ fn several_unfinished_runs_are_listed_and_not_guessed_at() {
 #[test]
 fn a_forgotten_word_does_not_fail_a_run_that_was_started_with_it() {
     let world = World::with("w.yaml", ASKED);
-    let run = world.start("run w.yaml --allow-shell --run-id r");
-    world.until_state("r", "waiting");
-    run.signal(Signal::INT);
-    assert_eq!(run.done().code, 75);
+    leave_waiting(&world, "r");
     world.expect(0, "runs approve r");
-    for args in ["resume r", "resume r --detach", "resume --all", "worker --until-idle"] {
+    for args in ["resume r", "resume r --detach", "resume --all"] {
         let done = world.expect(64, args);
         assert!(done.err.contains("--allow-shell"), "{}", done.err);
     }
+    // A worker has others to drive: it leaves this one to a worker that may.
+    let done = world.expect(75, "worker --until-idle");
+    assert!(done.err.contains("r  left alone: ") && done.err.contains("--allow-shell"), "{}", done.err);
+    assert_eq!(world.state("r").as_deref(), Some("waiting"));
+    let shown = world.expect(0, "runs show r");
+    assert!(shown.out.contains("note: run r cannot go on here: go: ") && shown.out.contains("--allow-shell"));
     world.expect(0, "resume r --allow-shell --detach");
     world.until_state("r", "succeeded");
 }

@@ -73,6 +73,27 @@ fn a_plan_is_2_and_is_applied_as_it_was_made() {
 }
 
 #[test]
+fn a_name_that_is_no_stack_is_64_and_a_file_that_is_not_deployed_is_nothing_to_do() {
+    let (world, _) = example();
+    for args in ["status helo", "destroy helo --yes", "plan helo", "logs helo", "scale helo web=2 --yes"] {
+        let done = world.expect(64, args);
+        assert!(done.err.contains("there is no stack 'helo' on target 'local'"), "{args}: {}", done.err);
+        assert!(done.err.contains("stacks there: none"), "{args}: {}", done.err);
+    }
+    let done = world.expect(0, "destroy stack.yaml --yes");
+    assert!(done.out.contains("nothing to do"), "{}", done.out);
+    assert!(world.expect(0, "status stack.yaml").out.contains("is not deployed"));
+    world.expect(0, "apply stack.yaml --yes");
+    for args in ["status helo --json", "destroy helo --yes --json"] {
+        let done = world.expect(64, args);
+        assert!(done.err.contains("stacks there: hello"), "{args}: {}", done.err);
+    }
+    world.expect(0, "destroy hello --yes");
+    world.expect(64, "destroy hello --yes");
+    world.expect(0, "destroy stack.yaml --yes");
+}
+
+#[test]
 fn exec_passes_on_what_the_command_says_and_its_code() {
     let (world, _) = example();
     world.expect(0, "apply stack.yaml --yes");

@@ -70,6 +70,20 @@ impl World {
         Started(Some(child))
     }
 
+    /// Starts it with all it says in a file, to be read while it goes on.
+    pub fn start_into(&self, file: &str, args: &str) -> Started {
+        let out = fs::File::create(self.dir.join(file)).unwrap();
+        let err = out.try_clone().unwrap();
+        Started(Some(self.command(args).stdout(out).stderr(err).spawn().unwrap()))
+    }
+
+    /// Waits until a file holds a text.
+    #[track_caller]
+    pub fn until_said(&self, file: &str, text: &str) {
+        let said = || fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+        until(&format!("'{text}' in {file}"), || said().contains(text));
+    }
+
     pub fn run_with_input(&self, args: &str, input: &str) -> Done {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -142,9 +156,12 @@ impl Drop for World {
 pub struct Started(Option<Child>);
 
 impl Started {
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(self.0.as_ref().unwrap())
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(self.0.as_ref().unwrap());
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -155,11 +172,11 @@ impl Started {
         let mut child = self.0.take().unwrap();
         // Read while it goes on, or a full pipe stops it.
         let out = std::thread::spawn({
-            let mut pipe = child.stdout.take().unwrap();
-            move || read(&mut pipe)
+            let pipe = child.stdout.take();
+            move || pipe.map_or_else(String::new, |mut pipe| read(&mut pipe))
         });
-        let mut pipe = child.stderr.take().unwrap();
-        let err = std::thread::spawn(move || read(&mut pipe));
+        let pipe = child.stderr.take();
+        let err = std::thread::spawn(move || pipe.map_or_else(String::new, |mut pipe| read(&mut pipe)));
         let began = Instant::now();
         let status = loop {
             match child.try_wait().unwrap() {

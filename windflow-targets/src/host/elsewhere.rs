@@ -67,6 +67,9 @@ impl Target for HostTarget {
     async fn adopt(&self, _: &Context, _: &Discovered, _: &Desired) -> Result<Revision, TargetError> {
         Err(self.unsupported())
     }
+    async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
+        Err(self.unsupported())
+    }
     async fn revisions(&self, _: &Context, _: &StackName) -> Result<Vec<Revision>, TargetError> {
         Err(self.unsupported())
     }

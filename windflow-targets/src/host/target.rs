@@ -73,6 +73,13 @@ impl HostTarget {
         }
     }
 
+    fn unreadable(&self) -> impl Fn(io::Error) -> TargetError + '_ {
+        move |error| {
+            let at = self.config.root.display();
+            TargetError::new(&self.config.name, TargetErrorKind::Denied, format_args!("{at} cannot be read: {error}"))
+        }
+    }
+
     pub(super) async fn seen(&self, dir: &StackDir) -> io::Result<Seen> {
         let machine = &*self.machine;
         let spec = machine.read(&dir.spec()).await?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
@@ -253,10 +260,7 @@ impl Target for HostTarget {
                 return Err(PlanError::Refused { target, stack: name.clone(), problems });
             }
         }
-        let base = observed.current.as_ref().map(|current| current.number);
-        let mut plan = Plan::new(self.config.owner.clone(), self.config.name.clone(), desired.clone(), base);
-        plan.consents = cx.consents().clone();
-        plan.preconditions = diff::preconditions(desired, observed);
+        let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
         plan.changes = self.changes(desired, observed, &seen).await?;
         Ok(plan)
     }
@@ -273,17 +277,20 @@ impl Target for HostTarget {
         Err(TargetError::unsupported(&self.config.name, "taking over what runs").in_stack(&found.name))
     }
 
+    async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
+        let ours = self.config.root.join(self.config.owner.as_str());
+        let names = self.machine.list(&ours).await.map_err(self.unreadable())?;
+        Ok(names.iter().filter_map(|name| StackName::new(name).ok()).collect())
+    }
+
     async fn revisions(&self, _: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError> {
         revisions::list(&*self.machine, &self.dir(stack)).await.map_err(self.failed(stack))
     }
 
     async fn discover(&self, _: &Context) -> Result<Vec<Discovered>, TargetError> {
-        let failed = |error: io::Error| {
-            let at = self.config.root.display();
-            TargetError::new(&self.config.name, TargetErrorKind::Denied, format_args!("{at} cannot be read: {error}"))
-        };
+        let failed = self.unreadable();
         let mut found = Vec::new();
-        for owner in self.machine.list(&self.config.root).await.map_err(failed)? {
+        for owner in self.machine.list(&self.config.root).await.map_err(&failed)? {
             if owner == self.config.owner.as_str() {
                 continue;
             }

@@ -140,16 +140,22 @@ pub(super) async fn restore(
     }
 }
 
-/// Looks at the keys that `deploy` and `destroy` share.
-pub(super) fn check_target(map: &serde_json::Map<String, Value>, problems: &mut Problems) {
-    field(map, "target", problems, |value| match TargetName::new(text(value)?) {
+/// Looks at the keys that `deploy` and `destroy` share; what a stack is differs.
+pub(super) fn check_keys(input: &Value, stack: impl FnOnce(&Value) -> Result<(), String>) -> Problems {
+    let mut problems = Problems::new();
+    let Some(map) = map(input, &["stack", "target", "allow_destroy"], &["stack", "target"], &mut problems) else {
+        return problems;
+    };
+    field(map, "target", &mut problems, |value| match TargetName::new(text(value)?) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     });
-    field(map, "allow_destroy", problems, |value| {
+    field(map, "allow_destroy", &mut problems, |value| {
         let texts = value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
         if texts { Ok(()) } else { Err("must be a list of texts such as [volume]".to_owned()) }
     });
+    field(map, "stack", &mut problems, stack);
+    problems
 }
 
 #[async_trait]
@@ -163,20 +169,15 @@ impl Action for DeployAction {
     }
 
     fn check(&self, input: &Value) -> Problems {
-        let mut problems = Problems::new();
-        if let Some(map) = map(input, &["stack", "target", "allow_destroy"], &["stack", "target"], &mut problems) {
-            check_target(map, &mut problems);
-            field(map, "stack", &mut problems, |value| match value {
-                // A file name; it is resolved, and judged, when the document is compiled.
-                Value::String(_) => Ok(()),
-                Value::Object(_) if value.to_string().contains("${{") => Ok(()),
-                Value::Object(_) => {
-                    serde_json::from_value::<Stack>(value.clone()).map(drop).map_err(|error| error.to_string())
-                }
-                _ => Err("must be a stack".to_owned()),
-            });
-        }
-        problems
+        check_keys(input, |stack| match stack {
+            // A file name; it is resolved, and judged, when the document is compiled.
+            Value::String(_) => Ok(()),
+            Value::Object(_) if stack.to_string().contains("${{") => Ok(()),
+            Value::Object(_) => {
+                serde_json::from_value::<Stack>(stack.clone()).map(drop).map_err(|error| error.to_string())
+            }
+            _ => Err("must be a stack".to_owned()),
+        })
     }
 
     async fn perform(&self, cx: &StepContext, input: Value) -> Result<Outcome, StepError> {

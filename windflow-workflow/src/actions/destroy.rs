@@ -8,8 +8,8 @@ use windflow_core::{
     Action, Guarantee, Outcome, Reversal, Seen, StackName, StepContext, StepError, TargetName, Undone,
 };
 
-use super::deploy::{changes, check_target, consents, counted, note, noted, restore};
-use super::input::{Problems, field, map, read, text};
+use super::deploy::{changes, check_keys, consents, counted, note, noted, restore};
+use super::input::{Problems, read, text};
 
 /// Takes a stack down, and on compensation applies its last revision again.
 ///
@@ -52,15 +52,7 @@ impl Action for DestroyAction {
     }
 
     fn check(&self, input: &Value) -> Problems {
-        let mut problems = Problems::new();
-        if let Some(map) = map(input, &["stack", "target", "allow_destroy"], &["stack", "target"], &mut problems) {
-            check_target(map, &mut problems);
-            field(map, "stack", &mut problems, |value| match StackName::new(text(value)?) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            });
-        }
-        problems
+        check_keys(input, |stack| StackName::new(text(stack)?).map(drop).map_err(|error| error.to_string()))
     }
 
     async fn perform(&self, cx: &StepContext, input: Value) -> Result<Outcome, StepError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use windflow_core::StoreError;
 use windflow_core::store::Fault;
 
@@ -76,6 +77,22 @@ pub(super) fn damaged(path: &Path) -> String {
 /// A stored value that cannot be understood.
 pub(super) fn corrupt(path: &Path, what: impl std::fmt::Display) -> StoreError {
     StoreError::new(Fault::Corrupt, format_args!("{}: {what}", path.display())).with_hint(damaged(path))
+}
+
+/// What was stored as JSON. What is well-formed and not known here was written by a newer version; the rest is damage.
+pub(super) fn decode<T: DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+    what: impl Fn() -> String,
+) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| match serde_json::from_slice::<IgnoredAny>(bytes) {
+        Ok(_) => {
+            let message = format_args!("{}: {} is not known to this version: {error}", path.display(), what());
+            StoreError::new(Fault::Newer, message)
+                .with_hint("use the version of the program that wrote it; it is left as it is")
+        }
+        Err(_) => corrupt(path, format_args!("{}: {error}", what())),
+    })
 }
 
 /// Why a group of writes came to nothing.

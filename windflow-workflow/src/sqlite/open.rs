@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
@@ -52,8 +52,25 @@ impl SqliteOptions {
     }
 }
 
+/// How soon a file that is locked is tried again.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// Opens the file, which is made when it is missing.
 pub(super) async fn open(path: &Path, options: &SqliteOptions) -> Result<SqliteStore, StoreError> {
+    let began = Instant::now();
+    loop {
+        match open_once(path, options).await {
+            // Whoever makes the file or closes it as the last one has it to itself for an instant, and SQLite then
+            // turns others away at once, however patient they are.
+            Err(error) if error.fault == Fault::Unavailable && began.elapsed() < options.busy_timeout => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn open_once(path: &Path, options: &SqliteOptions) -> Result<SqliteStore, StoreError> {
     let asked = path.to_path_buf();
     let network = options.allow_network;
     let path: PathBuf = tokio::task::spawn_blocking(move || place::prepare(&asked, network))

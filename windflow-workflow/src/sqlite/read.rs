@@ -6,11 +6,11 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windflow_core::run::Event;
-use windflow_core::store::{Fault, InboxEntry, RunQuery, Submission, WorkerId};
+use windflow_core::store::{Fault, Holder, InboxEntry, RunQuery, Submission, WorkerId};
 use windflow_core::{ContentHash, Epoch, Namespace, Recorded, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::cache::{self, signed, unsigned};
-use super::fault::{Moment, corrupt, store_error};
+use super::fault::{Moment, corrupt, decode, store_error};
 use super::sql::join_head;
 use super::store::SqliteStore;
 
@@ -40,9 +40,9 @@ pub(super) async fn journal(store: &SqliteStore, run: &RunId, after: Seq) -> Res
     for row in rows {
         let (last, count): (i64, i64) = (row.get(0), row.get(1));
         let (at, epoch) = (Timestamp(unsigned(row.get(2))), Epoch(unsigned(row.get(3))));
-        let damaged = |why: String| corrupt(store.path(), format_args!("record {last} of run '{run}': {why}"));
-        let events: Vec<Event> =
-            serde_json::from_slice(row.get::<&[u8], _>(4)).map_err(|error| damaged(error.to_string()))?;
+        let what = || format!("record {last} of run '{run}'");
+        let damaged = |why: String| corrupt(store.path(), format_args!("{}: {why}", what()));
+        let events: Vec<Event> = decode(store.path(), row.get(4), what)?;
         if events.len() as i64 != count {
             return Err(damaged(format!("{} events where {count} were written", events.len())));
         }
@@ -90,6 +90,21 @@ pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Su
     rows.iter().map(|row| row_summary(store, row)).collect()
 }
 
+pub(super) async fn holder(store: &SqliteStore, run: &RunId) -> Result<Option<Holder>, StoreError> {
+    let id = number(store, run).await?;
+    let row = sqlx::query(
+        "SELECT r.worker, max(r.until, ifnull(w.until, 0)) FROM runs AS r LEFT JOIN workers AS w \
+         ON w.worker = r.worker WHERE r.id = ? AND r.worker IS NOT NULL",
+    )
+    .bind(id)
+    .fetch_optional(store.pool())
+    .await
+    .map_err(failed(store))?;
+    let held = row
+        .map(|row| Holder { worker: WorkerId(row.get::<&str, _>(0).into()), until: Timestamp(unsigned(row.get(1))) });
+    Ok(held.filter(|holder| store.liveness().lives(&holder.worker)))
+}
+
 /// Until when each worker that lives has renewed its leases, as a JSON object.
 async fn workers(store: &SqliteStore) -> Result<String, StoreError> {
     let rows = sqlx::query("SELECT worker, until FROM workers").fetch_all(store.pool()).await.map_err(failed(store))?;
@@ -128,18 +143,24 @@ pub(super) async fn due(
     rows.iter().map(run).collect()
 }
 
-pub(super) async fn next_wake(store: &SqliteStore, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
+pub(super) async fn next_wake(
+    store: &SqliteStore,
+    namespace: &Namespace,
+    after: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     // A run that somebody holds is nobody's when the lease ends.
     let row = sqlx::query(
         "WITH living AS MATERIALIZED (SELECT key AS worker, value AS renewed FROM json_each(?1)), \
          wanted AS (SELECT wake_at AS at, worker, until FROM runs WHERE namespace = ?2 AND wake_at IS NOT NULL \
-                    UNION ALL SELECT i.at, r.worker, r.until FROM inbox AS i JOIN runs AS r ON r.id = i.id \
-                    WHERE i.request IS NOT NULL AND r.namespace = ?2) \
-         SELECT min(CASE WHEN l.worker IS NULL THEN w.at ELSE max(w.at, w.until, l.renewed) END) \
-         FROM wanted AS w LEFT JOIN living AS l ON l.worker = w.worker",
+                    UNION ALL SELECT min(i.at), r.worker, r.until FROM inbox AS i JOIN runs AS r ON r.id = i.id \
+                    WHERE i.request IS NOT NULL AND r.namespace = ?2 GROUP BY r.id), \
+         free AS (SELECT CASE WHEN l.worker IS NULL THEN w.at ELSE max(w.at, w.until, l.renewed) END AS at \
+                  FROM wanted AS w LEFT JOIN living AS l ON l.worker = w.worker) \
+         SELECT min(at) FROM free WHERE at > ?3",
     )
     .bind(workers(store).await?)
     .bind(namespace.to_string())
+    .bind(signed(after.0))
     .fetch_one(store.pool())
     .await
     .map_err(failed(store))?;
@@ -172,11 +193,12 @@ pub(super) async fn inbox(store: &SqliteStore, run: &RunId) -> Result<Vec<InboxE
     let entry = |row: &SqliteRow| {
         let damaged =
             |error: serde_json::Error| corrupt(store.path(), format_args!("the inbox of run '{run}': {error}"));
+        let request: &str = row.get(4);
         Ok(InboxEntry {
             id: unsigned(row.get(0)),
             submission: Submission {
                 run: run.clone(),
-                request: serde_json::from_str(row.get(4)).map_err(damaged)?,
+                request: decode(store.path(), request.as_bytes(), || format!("the inbox of run '{run}'"))?,
                 principal: serde_json::from_str(row.get(3)).map_err(damaged)?,
                 dedup: row.get(1),
                 at: Timestamp(unsigned(row.get(2))),

@@ -14,6 +14,9 @@ const APPLICATION: i64 = 0x5746_4c57;
 
 /// Each version's changes, in order; the file's version is how many were applied. Never edit one that was released.
 ///
+/// The shape of every row is part of the version. What stands in the journal is not: a build that finds an event it does
+/// not know leaves that run alone, and only that.
+///
 /// - `journal` has one row per append, in the order of the appends: those of many runs fill few pages, and only pages are
 ///   written. How far a run is stands in its last row.
 /// - `runs` changes only when something about a run changes that is searched for.

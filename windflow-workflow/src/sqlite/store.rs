@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 use tokio::sync::{Notify, mpsc, oneshot};
 use windflow_core::run::Event;
 use windflow_core::store::{
-    Batch, Bell, Claim, Created, Fault, InboxEntry, Lease, NewRun, RunQuery, Submission, WorkerId,
+    Batch, Bell, Claim, Created, Fault, Holder, InboxEntry, Lease, NewRun, RunQuery, Submission, WorkerId,
 };
 use windflow_core::{ContentHash, Namespace, Recorded, RunId, Seq, Store, StoreError, Summary, Timestamp};
 
@@ -144,6 +144,10 @@ impl Store for SqliteStore {
         self.ask(|to| Request::Claim { run, worker, now, until, to }).await
     }
 
+    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
+        read::holder(self, run).await
+    }
+
     async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {
         let worker = worker.clone();
         self.ask(|to| Request::Renew { worker, until, to }).await
@@ -158,8 +162,8 @@ impl Store for SqliteStore {
         read::due(self, namespace, now, limit).await
     }
 
-    async fn next_wake(&self, namespace: &Namespace) -> Result<Option<Timestamp>, StoreError> {
-        read::next_wake(self, namespace).await
+    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        read::next_wake(self, namespace, after).await
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {

@@ -84,7 +84,13 @@ pub async fn decoys_survive(fixture: &dyn TargetFixture) -> Result<Checked, Brok
     case.deploy("near", &own).await?;
     case.deploy("ours", &stack).await?;
     case.deploy("ours again", &fixture.changed()).await?;
+    let listed = case.target.stacks(&case.cx("list")).await?;
+    let mut ours = vec![own.name.clone(), stack.name.clone()];
+    ours.sort();
+    case.holds(listed == ours, "our stacks are listed, and nobody else's", &listed)?;
     case.target.destroy(&case.cx("gone"), &stack.name).await?;
+    let listed = case.target.stacks(&case.cx("list")).await?;
+    case.holds(listed == [own.name.clone()], "a stack that is gone is not listed", &listed)?;
     case.settled(&own).await?;
     for decoy in &decoys {
         let seen = neighbour.observe(&case.cx("look"), &decoy.name).await?;

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::table::{Table, graph, retryable, terminal, unknown};
-use crate::id::NodeName;
+use crate::id::{NodeIndex, NodeName, Principal, Seq};
 use crate::outcome::{Guarantee, Seen, Undone, Until};
-use crate::run::{Request, Resolution, RunState};
+use crate::run::{Event, Input, Request, Resolution, RunState};
 use crate::time::Timestamp;
 use crate::workflow::OnFailure;
 
@@ -40,6 +40,32 @@ fn a_waiting_run_and_a_paused_one_can_be_cancelled() {
     assert_eq!(table.asks(Request::Pause { reason: reason() }), ["paused"]);
     let told = table.asks(Request::Cancel { reason: reason() });
     assert_eq!(told, ["stopping", "compensation_began", "undo_started a#1"]);
+}
+
+#[test]
+fn a_journal_that_grows_without_end_pauses_its_run_for_good() {
+    let (mut table, _) = Table::start(graph(&["a:"]));
+    table.parks("a", Until::Time(Timestamp(99_000)));
+    let mut run = table.run;
+    assert_eq!(run.most_events(), 105_000);
+    run.seq = Seq(104_999);
+    assert!(run.advance(Timestamp(2_000), Input::Woke).unwrap().is_empty());
+    let told = run.advance(Timestamp(99_000), Input::Woke).unwrap();
+    assert!(matches!(told.as_slice(), [Event::Unparked { .. }, ..]), "{told:?}");
+    let told = run.advance(Timestamp(99_001), Input::Woke).unwrap();
+    assert!(matches!(told.as_slice(), [Event::Paused { reason, .. }] if reason.contains("105000 events")), "{told:?}");
+    assert_eq!(run.state(), RunState::Paused);
+    for request in [Request::Resume, Request::Pause { reason: reason() }] {
+        let refused = run.may(&request).unwrap_err().to_string();
+        assert!(refused.contains("the most a run of its size may have"), "{refused}");
+    }
+    assert!(run.no_checkpoint().is_some());
+    run.may(&Request::Terminate { reason: reason() }).unwrap();
+    let cancel = Input::Asked { request: Request::Cancel { reason: reason() }, principal: Principal::system() };
+    run.advance(Timestamp(99_002), cancel).unwrap();
+    let (node, result) = (NodeIndex(0), Err(retryable()));
+    run.advance(Timestamp(99_003), Input::Ended { node, attempt: run.step(node).attempt, result }).unwrap();
+    assert_eq!(run.state(), RunState::Compensating, "what undoes it goes on");
 }
 
 #[test]

@@ -3,5 +3,6 @@
 mod conformance;
 mod kill;
 mod model;
+mod newer;
 mod place;
 mod processes;

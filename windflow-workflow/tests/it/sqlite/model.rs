@@ -182,7 +182,7 @@ impl Both {
             };
             let _ = both!(self, store => store.list(&query));
             let _ = both!(self, store => store.due(&of, Timestamp(now.into()), limit.into()));
-            let _ = both!(self, store => store.next_wake(&of));
+            let _ = both!(self, store => store.next_wake(&of, Timestamp(now.into())));
         }
         for run in 0..4 {
             let id = run_id(run);

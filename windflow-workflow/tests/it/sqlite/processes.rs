@@ -16,6 +16,31 @@ async fn two() -> (tempfile::TempDir, SqliteStore, SqliteStore) {
     (folder, one, other)
 }
 
+#[test]
+fn many_that_open_a_new_file_at_once_all_get_it() {
+    for round in 0..25 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/windflow.db");
+        let all_here = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    runtime.block_on(async {
+                        all_here.wait();
+                        let store = SqliteStore::open(&path, SqliteOptions::default()).await;
+                        let store = store.unwrap_or_else(|error| panic!("round {round}: {error}"));
+                        let new = new_run(&RunId::generate(), &own_namespace(), &WorkerId::generate());
+                        store.create(new).await.unwrap();
+                        // Whoever closes it last tidies up while others may still be opening it.
+                        store.close().await;
+                    });
+                });
+            }
+        });
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submission_from_another_process_wakes_the_owner() {
     let (_folder, owner, other) = two().await;
@@ -63,7 +88,7 @@ async fn a_lease_ends_with_its_process_and_fences_what_comes_late() {
     other.close().await;
     let due = one.due(&namespace, now, 10).await.unwrap();
     assert!(due.iter().eq([&run]), "the lease went with its process");
-    assert_eq!(one.next_wake(&namespace).await.unwrap(), Some(Timestamp(1)));
+    assert_eq!(one.next_wake(&namespace, Timestamp(0)).await.unwrap(), Some(Timestamp(1)));
     let taken = one.claim(&run, &worker, now, until).await.unwrap();
     assert!(matches!(taken, Claim::Taken(lease) if lease.epoch.0 == 3));
 }

@@ -1,0 +1,60 @@
+//! Runs that are left alone because they cannot be driven here: for a while, or for as long as this engine lives.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::error::WaitError;
+use crate::id::RunId;
+use crate::store::Fault;
+use crate::time::Timestamp;
+
+/// How long a run is left alone that may be driven when it is tried again.
+const ASIDE: Duration = Duration::from_secs(60);
+
+/// Which runs, until when, and why.
+#[derive(Debug, Default)]
+pub(super) struct Aside(Mutex<BTreeMap<RunId, (Timestamp, WaitError)>>);
+
+impl Aside {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<RunId, (Timestamp, WaitError)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn leave(&self, run: &RunId, why: WaitError, now: Timestamp) {
+        let until = if is_for_good(&why) { Timestamp(u64::MAX) } else { now.after(ASIDE) };
+        self.all().insert(run.clone(), (until, why));
+    }
+
+    /// It can be driven after all.
+    pub(super) fn forget(&self, run: &RunId) {
+        self.all().remove(run);
+    }
+
+    pub(super) fn has(&self, run: &RunId, now: Timestamp) -> bool {
+        let mut all = self.all();
+        all.retain(|_, (until, _)| *until > now);
+        all.contains_key(run)
+    }
+
+    /// How many there are: whoever looks for work must look past them.
+    pub(super) fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    /// Those that nothing will change about while this engine lives.
+    pub(super) fn for_good(&self) -> Vec<(RunId, WaitError)> {
+        let all = self.all();
+        let kept = all.iter().filter(|(_, (_, why))| is_for_good(why));
+        kept.map(|(run, (_, why))| (run.clone(), why.clone())).collect()
+    }
+}
+
+/// Whether a run that cannot be driven for this reason never can be, by this engine.
+pub(super) fn is_for_good(why: &WaitError) -> bool {
+    match why {
+        WaitError::Unreadable { .. } | WaitError::Lacking { .. } => true,
+        WaitError::Store(error) => matches!(error.fault, Fault::Newer | Fault::Corrupt),
+        _ => false,
+    }
+}
