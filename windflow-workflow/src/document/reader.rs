@@ -182,6 +182,10 @@ impl Reader<'_> {
                 }
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             }
+            // Whoever has that much to put right does not need the rest, which may be made of nothing else.
+            if self.problems.is_full() {
+                return None;
+            }
         }
         Some(())
     }
@@ -313,9 +317,6 @@ impl Reader<'_> {
         let Some(tag) = tag else { return false };
         if tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "map" | "seq") {
             return tag.suffix == "str";
-        }
-        if self.problems.is_full() {
-            return false;
         }
         let path = self.path();
         let name: String = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };

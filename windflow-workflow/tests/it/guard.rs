@@ -49,6 +49,19 @@ fn what_is_too_much_is_refused_before_the_rest_is_read() {
     assert!(events(&"- ".repeat(10_000)) <= 70);
     assert_eq!(events(&"a: b\n".repeat(2_000_000)), 0);
     assert!(events(&hostile::bomb(20)) < 200);
+    assert!(events(&"- !t x\n".repeat(50_000)) < 200);
+}
+
+#[test]
+fn a_file_full_of_one_mistake_is_told_of_it_a_hundred_times_and_no_more() {
+    let problems = read("f.yaml", &"- !t x\n".repeat(50_000), &Limits::operator()).0.unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 101);
+    assert_eq!(
+        told[0],
+        "f.yaml:1:3: [0]: the tag '!t' is not read here (remove it; a value's type follows from how it is written)"
+    );
+    assert_eq!(told[100], "f.yaml:101:3: there are more than 100 problems; the rest is not listed");
 }
 
 fn spans_are_in_range(node: &Node, source: &Source) {
