@@ -5,20 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use windflow_core::engine::Drive;
 use windflow_core::store::Fault;
 use windflow_core::target::Target;
 use windflow_core::workflow::Severity;
 use windflow_core::{
-    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
+    Engine, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
 };
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
 use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
 use windflow_workflow::{
-    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ScriptEngine, ShellPolicy, SqliteOptions,
-    SqliteStore, builtin_actions,
+    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ShellPolicy, SqliteOptions, SqliteStore,
+    builtin_actions,
 };
 
 use crate::cli::Global;
@@ -130,7 +129,10 @@ impl Project {
         let allowed = allow_shell || self.config.allow_shell;
         let shell = if allowed { ShellPolicy::allow() } else { ShellPolicy::deny() };
         builtin_actions(
-            ActionOptions::default().shell(shell).egress(EgressPolicy::operator()).script(Arc::new(Scripts)),
+            ActionOptions::default()
+                .shell(shell)
+                .egress(EgressPolicy::operator())
+                .script(Arc::new(Sandbox::operator())),
         )
     }
 
@@ -233,16 +235,6 @@ impl Project {
     #[must_use]
     pub fn masker(&self) -> Masker {
         Masker::new()
-    }
-}
-
-/// Runs `script` nodes in the sandbox of expressions: pure, and within the same bounds.
-#[derive(Debug)]
-struct Scripts;
-
-impl ScriptEngine for Scripts {
-    fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError> {
-        Sandbox::operator().run(script, &serde_json::json!({ "input": input }))
     }
 }
 

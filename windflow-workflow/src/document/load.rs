@@ -7,6 +7,7 @@ use windflow_core::ActionName;
 use windflow_core::workflow::{Compensate, Piece, pieces};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problems};
+use super::expressions::Inputs;
 use super::limits::Limits;
 use super::reader::check_text;
 use super::source::{Position, Source};
@@ -32,7 +33,9 @@ pub fn load_workflow(path: &Path, environment: &Environment, limits: &Limits) ->
     let text = read_text(path, &file, environment, limits)?;
     let (mut problems, mut opened) = WorkflowDocument::open(&file, &text, limits)?;
     let folder = environment.resolve(path).parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut pins = Pins { environment, limits, shown: path.parent().unwrap_or(Path::new("")), folder: &folder };
+    let inputs = opened.spec.inputs.clone().unwrap_or_default();
+    let mut pins =
+        Pins { environment, limits, inputs: &inputs, shown: path.parent().unwrap_or(Path::new("")), folder: &folder };
     let mut others = Diagnostics::default();
     let Opened { root, spec, .. } = &mut opened;
     for node in &mut spec.nodes {
@@ -61,6 +64,8 @@ pub fn load_workflow(path: &Path, environment: &Environment, limits: &Limits) ->
 struct Pins<'a> {
     environment: &'a Environment,
     limits: &'a Limits,
+    /// What the files may read.
+    inputs: &'a Inputs,
     /// The workflow's folder as messages name it.
     shown: &'a Path,
     /// The workflow's folder.
@@ -77,7 +82,12 @@ impl Pins<'_> {
                 return None;
             }
         };
-        match load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits) {
+        let read = load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits);
+        let read = read.and_then(|document| match document.check_inputs(self.inputs, self.limits) {
+            wrong if wrong.is_empty() => Ok(document),
+            wrong => Err(wrong),
+        });
+        match read {
             Ok(document) => {
                 match serde_json::to_value(document.stack()) {
                     Ok(stack) => put(with, stack),

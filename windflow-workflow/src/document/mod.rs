@@ -4,6 +4,7 @@
 mod decode;
 mod diagnostic;
 mod duration;
+mod expressions;
 mod keys;
 mod limits;
 mod load;

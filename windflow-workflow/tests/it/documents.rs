@@ -136,6 +136,29 @@ fn what_is_wrong_with_a_named_stack_is_told_in_both_files() {
 }
 
 #[test]
+fn an_input_that_only_a_stack_reads_must_be_there_too() {
+    let stack = |name: &str| {
+        format!("services:\n  web:\n    image: web\n    environment:\n      A: ${{{{ inputs.{name} }}}}\n")
+    };
+    let files = MemoryFiles::from([
+        ("/srv/shop/flow.yaml", FLOW.replacen("web.yaml", "typo.yaml", 1)),
+        ("/srv/shop/typo.yaml", stack("greting")),
+        ("/srv/shop/web.yaml", stack("greeting")),
+    ]);
+    let here = environment().with_files(files);
+    let wrong = load_workflow(Path::new("flow.yaml"), &here, &Limits::operator()).unwrap_err();
+    let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    let problem = "typo.yaml:5:21: services.web.environment.A: reads 'inputs.greting', and there is no such input (did you mean 'greeting'?)";
+    assert_eq!(
+        told,
+        [
+            &format!("flow.yaml:6:35: nodes.web.with.stack: the stack file 'typo.yaml' cannot be used: {problem}"),
+            problem
+        ]
+    );
+}
+
+#[test]
 fn good_files_become_what_stands_beside_them() {
     let bless = std::env::var_os("WINDFLOW_BLESS").is_some();
     let files = fixtures("good");

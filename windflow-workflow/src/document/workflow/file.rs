@@ -5,9 +5,10 @@ use std::sync::Arc;
 use windflow_core::Workflow;
 use windflow_core::workflow::{Finding, WorkflowSpec};
 
-use super::{expressions, lower, place};
+use super::{lower, place};
 use crate::document::decode::At;
-use crate::document::diagnostic::{Diagnostic, Diagnostics, Problems};
+use crate::document::diagnostic::{Diagnostics, Problems};
+use crate::document::expressions;
 use crate::document::limits::Limits;
 use crate::document::reader::{check_text, read_source};
 use crate::document::source::{Position, Source};
@@ -136,7 +137,7 @@ impl Opened {
     }
 
     fn check_expressions(&self, problems: &mut Problems) {
-        let sandbox = Sandbox::operator();
+        let (sandbox, inputs) = (Sandbox::operator(), self.spec.inputs.as_ref());
         let source = problems.source.clone();
         let nodes = match self.root.find(&["nodes"]).map(|nodes| &nodes.kind) {
             Some(Kind::Map(entries)) => entries.as_slice(),
@@ -149,21 +150,14 @@ impl Opened {
                 entry.value.find(keys).map(|node| At { node, path })
             };
             if let Some(found) = at(&["if"]).and_then(|at| expressions::in_condition(&at, &source)) {
-                expressions::check(&found, &self.spec, &sandbox, problems);
+                expressions::check(&found, inputs, &sandbox, problems);
             }
             templates.extend(at(&["with"]).into_iter().chain(at(&["compensate", "with"])));
         }
         let outputs = self.root.find(&["outputs"]);
         templates.extend(outputs.map(|node| At { node, path: "outputs".to_owned() }));
         for at in templates {
-            let (found, unclosed) = expressions::in_template(&at, &source);
-            for (at, path) in unclosed {
-                let message = "opens an expression that '}}' never closes";
-                problems.push(Diagnostic::new(source.name(), at, path, message));
-            }
-            for found in found {
-                expressions::check(&found, &self.spec, &sandbox, problems);
-            }
+            expressions::check_template(&at, inputs, &sandbox, problems);
         }
     }
 }
