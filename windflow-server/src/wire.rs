@@ -13,7 +13,7 @@ use windflow_core::{
     Engine, EventSink, Masker, Namespace, Principal, RunId, SecretSources, Store, TargetName, Workflow,
 };
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
-use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
+use windflow_workflow::document::{Diagnostics, Limits, StackDocument, WorkflowDocument, check_stack, check_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
 use windflow_workflow::{
     ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ShellPolicy, SqliteOptions, SqliteStore,
@@ -198,21 +198,27 @@ impl Project {
         builder.build()
     }
 
-    /// Reads a workflow and everything it names, and checks it against the actions there are. Answers the warnings
+    /// Reads a workflow and everything it names, and checks it against the actions and secrets there are. Answers the warnings
     /// with it.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
     pub fn workflow(&self, path: &Path, allow_shell: bool) -> Result<(WorkflowDocument, Diagnostics), Failure> {
-        let document = load_workflow(path, &self.environment(), &Limits::operator())?;
-        let findings = document.findings(&document.workflow().lint(&self.actions(allow_shell)));
-        if !findings.has_errors() {
-            return Ok((document, findings));
-        }
-        let off = !allow_shell && !self.config.allow_shell;
-        let wants_shell = off && findings.iter().any(|problem| problem.message.contains(SHELL_OFF));
-        let failure = Failure::from(findings);
-        Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
+        let (actions, secrets) = (self.actions(allow_shell), self.secrets());
+        check_workflow(path, &self.environment(), &Limits::operator(), &actions, &secrets).map_err(|problems| {
+            let off = !allow_shell && !self.config.allow_shell;
+            let wants_shell = off && problems.iter().any(|problem| problem.message.contains(SHELL_OFF));
+            let failure = Failure::from(problems);
+            if wants_shell { failure.hint(ALLOW_SHELL) } else { failure }
+        })
+    }
+
+    /// Reads a stack, and checks it against the sources of secrets there are.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, located.
+    pub fn stack(&self, path: &Path) -> Result<StackDocument, Failure> {
+        Ok(check_stack(path, &self.environment(), &Limits::operator(), &self.secrets())?)
     }
 
     /// Whether a pinned workflow can go on here. One that was started with more allowed must not fail, and be undone,

@@ -76,4 +76,24 @@ fn stacks_are_checked_too() {
     assert_eq!(done.out, "s.yaml: valid, 1 service\n");
     world.write("s.yaml", "name: s\nservices: { web: { imag: nginx } }\n");
     world.expect(64, "validate s.yaml");
+    world.write("s.yaml", "name: s\nservices:\n  web: { image: nginx, image: nginx }\n");
+    let done = world.expect(64, "validate s.yaml");
+    assert!(done.out.contains("'image' is there twice") && done.out.ends_with("1 problem\n"), "{}", done.out);
+}
+
+#[test]
+fn a_secret_from_nowhere_is_told_before_anything_begins() {
+    let stack = "name: s\nservices:\n  web: { image: nginx, environment: { T: secret://vualt/t } }\n";
+    let world = World::with("s.yaml", stack);
+    let flow = HELLO.replace("argv:", "env: { T: secret://fiel/t }, argv:");
+    world.write("w.yaml", &flow);
+    world.write("d.yaml", "name: d\nnodes: { a: { uses: deploy, with: { target: local, stack: s.yaml } } }\n");
+    let told = "s.yaml:3:42: services.web.environment.T: 'secret://vualt/t' names the secret source 'vualt', and there is no such source (known: env, file)\n";
+    for command in ["validate s.yaml", "plan s.yaml", "apply s.yaml --yes", "validate d.yaml", "run d.yaml"] {
+        let done = world.expect(64, command);
+        assert!(format!("{}{}", done.out, done.err).contains(told), "{command}: {}{}", done.out, done.err);
+    }
+    let done = world.expect(64, "run w.yaml --allow-shell");
+    assert!(done.err.contains("no such source (did you mean 'file'?)"), "{}", done.err);
+    assert!(!world.dir.join(".windflow").exists(), "something has begun");
 }

@@ -273,6 +273,21 @@ impl Problems {
         self.list.is_empty()
     }
 
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Whether something is known to be wrong with a place, or with what it is a part of: whatever else is found there may
+    /// only follow from it. What a node is undone by is one place.
+    pub(crate) fn is_about(&self, path: &str) -> bool {
+        let within = |path: &str, place: &str| {
+            !place.is_empty()
+                && path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let undone = path.ends_with(".compensate");
+        self.list.iter().any(|problem| within(path, &problem.path) || undone && within(&problem.path, path))
+    }
+
     pub(crate) fn into_diagnostics(self) -> Diagnostics {
         Diagnostics::new(self.list, vec![self.source])
     }

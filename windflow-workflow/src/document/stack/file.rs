@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use windflow_core::target::Stack;
+use windflow_core::target::{EnvValue, Stack};
 use windflow_core::workflow::did_you_mean;
-use windflow_core::{ServiceName, StackName};
+use windflow_core::{SecretSources, ServiceName, StackName};
 
 use super::build::{Around, interpolated};
 use super::service::service;
@@ -15,6 +15,7 @@ use crate::document::expressions::{Inputs, check_inputs, check_template, in_temp
 use crate::document::keys;
 use crate::document::limits::Limits;
 use crate::document::reader::{check_text, read_source};
+use crate::document::secrets;
 use crate::document::source::{Position, Source};
 use crate::document::tree::{Kind, Node};
 use crate::environment::Environment;
@@ -87,6 +88,22 @@ impl StackDocument {
         let mut problems = Problems::new(self.source.clone(), limits.max_problems);
         for found in services(&self.root).map(|at| in_template(&at, &self.source).0).unwrap_or_default() {
             check_inputs(&found, inputs, &mut problems);
+        }
+        problems.into_diagnostics()
+    }
+
+    /// The secret references in it that none of these sources can answer.
+    #[must_use]
+    pub fn check_secrets(&self, sources: &SecretSources) -> Diagnostics {
+        let mut problems = Problems::new(self.source.clone(), usize::MAX);
+        for (service, about) in &self.stack.services {
+            for (name, value) in &about.environment {
+                let EnvValue::Secret(reference) = value else { continue };
+                if let Some((message, hint)) = secrets::unknown(reference, sources) {
+                    let (span, path) = secrets::variable(&self.root, service.as_str(), name);
+                    problems.hinted(span, &path, message, hint);
+                }
+            }
         }
         problems.into_diagnostics()
     }
