@@ -85,7 +85,7 @@ impl<'n> At<'n> {
     }
 
     pub(crate) fn boolean(&self, problems: &mut Problems) -> Option<bool> {
-        match self.node.to_scalar_value() {
+        match self.node.cast() {
             Some(Value::Bool(value)) => Some(value),
             _ => self.expected(problems, "true or false"),
         }
@@ -93,14 +93,14 @@ impl<'n> At<'n> {
 
     /// A whole number within a range.
     pub(crate) fn whole(&self, problems: &mut Problems, least: u64, most: u64) -> Option<u64> {
-        let number = self.node.to_scalar_value().and_then(|value| value.as_u64());
+        let number = self.node.cast().and_then(|value| value.as_u64());
         number
             .filter(|number| (least..=most).contains(number))
             .or_else(|| self.expected(problems, &format!("a whole number from {least} to {most}")))
     }
 
     pub(crate) fn number(&self, problems: &mut Problems) -> Option<f64> {
-        self.node.to_scalar_value().and_then(|value| value.as_f64()).or_else(|| self.expected(problems, "a number"))
+        self.node.cast().and_then(|value| value.as_f64()).or_else(|| self.expected(problems, "a number"))
     }
 
     pub(crate) fn duration(&self, problems: &mut Problems) -> Option<Duration> {
@@ -232,9 +232,10 @@ impl<'n> Fields<'n> {
 }
 
 impl Node {
-    fn to_scalar_value(&self) -> Option<Value> {
+    /// A scalar's value where a number or a boolean is wanted.
+    fn cast(&self) -> Option<Value> {
         match &self.kind {
-            Kind::Scalar(scalar) => Some(scalar.to_value()),
+            Kind::Scalar(scalar) => Some(scalar.cast()),
             _ => None,
         }
     }

@@ -51,7 +51,13 @@ fn every_bad_file_is_told_as_expected() {
 
 fn environment() -> Environment {
     Environment::new("/srv/shop")
-        .with_variables([("TAG", "1.28"), ("EMPTY", ""), ("TOKEN", "secret://env/TOKEN")])
+        .with_variables([
+            ("TAG", "1.28"),
+            ("EMPTY", ""),
+            ("NUMBER", "8080"),
+            ("TRUE", "true"),
+            ("TOKEN", "secret://env/TOKEN"),
+        ])
         .with_files(MemoryFiles::from([
             (
                 "/srv/shop/deploy/web.yaml",
