@@ -243,7 +243,11 @@ impl Action for HttpAction {
                 Kind::NotSent => (ErrorClass::Retryable, "http.connect"),
                 Kind::Lost => (lost, "http.lost"),
             };
-            StepError::new(class, code, format_args!("{host}: {}", failure.message))
+            let error = StepError::new(class, code, format_args!("{host}: {}", failure.message));
+            match failure.hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
         })?;
         let parsed: Option<Value> = serde_json::from_slice(&reply.body).ok();
         if let Some(why) = input.expect.differs(&reply, parsed.as_ref()) {

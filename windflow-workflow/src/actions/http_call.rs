@@ -49,6 +49,7 @@ pub(super) struct Reply {
 pub(super) struct Failure {
     pub kind: Kind,
     pub message: String,
+    pub hint: Option<String>,
 }
 
 /// What is known of a call that failed.
@@ -63,7 +64,13 @@ pub(super) enum Kind {
 }
 
 fn failure(kind: Kind, message: impl std::fmt::Display) -> Failure {
-    Failure { kind, message: message.to_string() }
+    Failure { kind, message: message.to_string(), hint: None }
+}
+
+/// The time the author gave it is over.
+fn out_of_time(kind: Kind, timeout: Duration) -> Failure {
+    let hint = "give it longer with 'timeout' in 'with', such as timeout: 2m; 5m at most".to_owned();
+    Failure { hint: Some(hint), ..failure(kind, format_args!("no answer within {timeout:?}, its timeout")) }
 }
 
 /// Leads to the one address that was judged.
@@ -90,7 +97,7 @@ pub(super) async fn send(policy: &EgressPolicy, mut call: Call) -> Result<Reply,
         let address = resolve(policy, &call.url).await?;
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(failure(Kind::NotSent, format_args!("no answer within {:?}", call.timeout)));
+            return Err(out_of_time(Kind::NotSent, call.timeout));
         }
         let this = call.clone();
         let reply = tokio::task::spawn_blocking(move || exchange(this, address, left)).await;
@@ -152,6 +159,7 @@ fn exchange(call: Call, address: SocketAddr, left: Duration) -> Result<Reply, Fa
         Some(body) => agent.run(request.body(body).map_err(refused)?),
         None => agent.run(request.body(()).map_err(refused)?),
     };
+    let lost = |error| lost(error, call.timeout, left);
     let (parts, mut body) = response.map_err(lost)?.into_parts();
     let body = body.with_config().limit(MOST).read_to_vec().map_err(|error| match error {
         ureq::Error::BodyExceedsLimit(_) => failure(Kind::Lost, "the response is larger than 1 MiB"),
@@ -160,7 +168,7 @@ fn exchange(call: Call, address: SocketAddr, left: Duration) -> Result<Reply, Fa
     Ok(Reply { status: parts.status, headers: parts.headers, body })
 }
 
-fn lost(error: ureq::Error) -> Failure {
+fn lost(error: ureq::Error, timeout: Duration, left: Duration) -> Failure {
     use ureq::Timeout;
     let unsent = matches!(
         error,
@@ -170,7 +178,14 @@ fn lost(error: ureq::Error) -> Failure {
             | ureq::Error::Rustls(_)
             | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
     ) || matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused);
-    failure(if unsent { Kind::NotSent } else { Kind::Lost }, error)
+    let kind = if unsent { Kind::NotSent } else { Kind::Lost };
+    match error {
+        ureq::Error::Timeout(_) if unsent && CONNECT < left => {
+            failure(kind, format_args!("no connection within {CONNECT:?}"))
+        }
+        ureq::Error::Timeout(_) => out_of_time(kind, timeout),
+        error => failure(kind, error),
+    }
 }
 
 /// The call a redirect asks for, if it asks for one that may be made: safe methods are followed, and `303` turns any
