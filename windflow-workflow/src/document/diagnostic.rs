@@ -32,9 +32,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// The file, as it was named by whoever asked for it.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 when it is about the file as a whole.
     pub line: u32,
-    /// The column in characters, from 1.
+    /// The column in characters, from 1; 0 when it is about the file as a whole.
     pub column: u32,
     /// The place in the document: `nodes.build.needs[0]`; empty for the document itself.
     pub path: String,
@@ -62,6 +62,12 @@ impl Diagnostic {
         }
     }
 
+    /// An error about a file as a whole: it is not there, or nothing is in it.
+    #[must_use]
+    pub fn of_file(file: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::new(file, Position { line: 0, column: 0 }, "", message)
+    }
+
     /// With what a person can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -85,7 +91,10 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        match self.line {
+            0 => write!(f, "{}: ", self.file)?,
+            line => write!(f, "{}:{line}:{}: ", self.file, self.column)?,
+        }
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }

@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Problems};
 use super::expressions::Inputs;
 use super::limits::Limits;
 use super::reader::check_text;
-use super::source::{Position, Source};
+use super::source::Source;
 use super::stack::StackDocument;
 use super::tree::{Kind, Node};
 use super::workflow::{Opened, WorkflowDocument};
@@ -147,9 +147,9 @@ fn load_stack_at(
 
 /// A file's text, no longer than allowed.
 fn read_text(path: &Path, file: &str, environment: &Environment, limits: &Limits) -> Result<String, Diagnostics> {
-    let refuse = |message: String| {
-        Diagnostics::new(vec![Diagnostic::new(file, Position::START, "", message)], vec![Source::new(file, "")])
-    };
+    // Without a line of it, the text is not looked at; its name keeps the problem in its place among others.
+    let refuse =
+        |message: String| Diagnostics::new(vec![Diagnostic::of_file(file, message)], vec![Source::new(file, "")]);
     let bytes = environment.read(path, limits.max_bytes).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => refuse("there is no such file".to_owned()),
         _ => refuse(format!("cannot be read: {error}")),

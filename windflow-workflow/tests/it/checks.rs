@@ -132,11 +132,11 @@ outputs: { a: \"${{ nodes.lint.output }}\", b: \"${{ nodes.tset.output }}\" }
             "flow.yaml:8:3: warning: nodes.call.compensate: is not undoable: 'http' cannot take its work back (name an action in 'compensate', or write 'compensate: nothing' if it may stay)",
             "flow.yaml:8:23: nodes.call.neds: is not a key of a node (did you mean 'needs'?)",
             "flow.yaml:8:44: nodes.call.with.url: must begin with https:// or http:// and name a host",
-            "flow.yaml:9:54: nodes.web.with.stack: the stack file 'gone.yaml' cannot be used: gone.yaml:1:1: there is no such file",
+            "flow.yaml:9:54: nodes.web.with.stack: the stack file 'gone.yaml' cannot be used: gone.yaml: there is no such file",
             "flow.yaml:10:41: nodes.late.with.for: there is no function 'tomorrow'",
             "flow.yaml:10:73: nodes.late.compensate.use: is not a key of compensate (did you mean 'uses'?)",
             "flow.yaml:11:57: outputs.b: reads 'nodes.tset', and there is no such node",
-            "gone.yaml:1:1: there is no such file",
+            "gone.yaml: there is no such file",
         ]
     );
 }

@@ -128,13 +128,13 @@ fn what_is_wrong_with_a_named_stack_is_told_in_both_files() {
     assert_eq!(
         told,
         [
-            "deploy/lost.yaml:3:52: nodes.a.with.stack: the stack file 'wbe.yaml' cannot be used: deploy/wbe.yaml:1:1: there is no such file",
+            "deploy/lost.yaml:3:52: nodes.a.with.stack: the stack file 'wbe.yaml' cannot be used: deploy/wbe.yaml: there is no such file",
             "deploy/lost.yaml:4:52: nodes.b.with.stack: the stack file 'broken.yaml' cannot be used: deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
             "deploy/lost.yaml:5:52: nodes.c.with.stack: cannot be an expression: the stack is pinned to the run before it starts (name the file itself; what differs from run to run stands in it as ${{ inputs.x }})",
             "deploy/lost.yaml:5:64: nodes.c.with.stack: reads 'inputs.file', and there is no such input (the workflow has no inputs)",
             "deploy/lost.yaml:6:52: nodes.d.with.stack: must be the name of a stack file, not a list",
             "deploy/lost.yaml:6:66: nodes.d.needs: there is no node 'e' (did you mean 'a'?)",
-            "deploy/wbe.yaml:1:1: there is no such file",
+            "deploy/wbe.yaml: there is no such file",
             "deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
         ]
     );
