@@ -68,8 +68,9 @@ fn walk<'n>(
                     Piece::Expression(text) => Some(*text),
                     Piece::Text(_) => None,
                 });
-                for (nth, text) in expressions.enumerate() {
-                    found.push(stands(text, path, node.span, source.find_in(node.span, "${{", nth), 3, source));
+                let mut places = source.find_all(node.span, "${{");
+                for text in expressions {
+                    found.push(stands(text, path, node.span, places.next(), 3, source));
                 }
             }
             Err(at) => {
@@ -105,11 +106,11 @@ fn stands<'n>(
     source: &Source,
 ) -> Found<'n> {
     let open = open.unwrap_or(span.start);
-    let column = usize::try_from(open.column).unwrap_or(1) - 1 + skip;
-    let rest: String = source.line(open.line).unwrap_or_default().chars().skip(column).collect();
-    let space = rest.chars().take_while(|c| *c == ' ').count();
+    let rest = source.rest(open.right(skip));
+    let bare = rest.trim_start_matches(' ');
+    let space = rest.len() - bare.len();
     let first = text.split('\n').next().unwrap_or_default();
-    let verbatim = rest.trim_start_matches(' ').starts_with(first);
+    let verbatim = bare.starts_with(first);
     let start = if verbatim { open.right(skip + space) } else { open };
     Found { text, path: path.to_owned(), start, verbatim }
 }

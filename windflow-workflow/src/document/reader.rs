@@ -132,8 +132,10 @@ impl Reader<'_> {
         let mut last = Position::START;
         while let Some(event) = self.parser.next_event() {
             if self.meter.is_spent() {
-                let message =
-                    format_args!("what follows runs on for more than {} characters in one piece", self.limits.max_flow);
+                let message = format_args!(
+                    "what follows runs on for more than {} marks such as ',' and ':'",
+                    self.limits.max_flow
+                );
                 let hint = "write long lists and maps line by line, and long texts as blocks, after '|'";
                 return self.stop(last, message, Some(hint));
             }
