@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
@@ -34,6 +35,25 @@ pub(super) struct Call {
     pub headers: Vec<Header>,
     pub body: Option<Vec<u8>>,
     pub timeout: Duration,
+    /// Whose certificates are trusted, in place of the public authorities.
+    pub authorities: Option<Vec<Certificate<'static>>>,
+}
+
+/// The certificates in a PEM text.
+pub(super) fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, String> {
+    let mut found = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(format!("is no PEM: {error}")),
+        }
+    }
+    if found.is_empty() {
+        Err("holds no certificate: give PEM, -----BEGIN CERTIFICATE-----…".to_owned())
+    } else {
+        Ok(found)
+    }
 }
 
 /// What came back.
@@ -139,7 +159,9 @@ async fn resolve(policy: &EgressPolicy, url: &Uri) -> Result<SocketAddr, Failure
 
 /// Sends one request to one address, and reads what comes back.
 fn exchange(call: Call, address: SocketAddr, left: Duration) -> Result<Reply, Failure> {
+    let roots = call.authorities.as_deref().map_or(RootCerts::WebPki, RootCerts::new_with_certs);
     let config = Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .proxy(None)
         .max_redirects(0)
         .http_status_as_error(false)
@@ -177,13 +199,20 @@ fn lost(error: ureq::Error, timeout: Duration, left: Duration) -> Failure {
             | ureq::Error::Tls(_)
             | ureq::Error::Rustls(_)
             | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
-    ) || matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused);
+    ) || matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused
+        // The certificate is looked at before anything is sent.
+        || error.to_string().contains("invalid peer certificate"));
     let kind = if unsent { Kind::NotSent } else { Kind::Lost };
     match error {
         ureq::Error::Timeout(_) if unsent && CONNECT < left => {
             failure(kind, format_args!("no connection within {CONNECT:?}"))
         }
         ureq::Error::Timeout(_) => out_of_time(kind, timeout),
+        // The second when an authority of the same name is trusted.
+        error if ["UnknownIssuer", "BadSignature"].iter().any(|word| error.to_string().contains(word)) => {
+            let hint = "if a certificate authority of your own has signed it, name that in 'ca'".to_owned();
+            Failure { hint: Some(hint), ..failure(kind, "the server's certificate is signed by nobody who is trusted") }
+        }
         error => failure(kind, error),
     }
 }
@@ -264,6 +293,7 @@ mod tests {
             headers: vec![header("authorization", false), header("x-token", true), header("accept", false)],
             body: None,
             timeout: CONNECT,
+            authorities: None,
         };
         let reply = |status: u16, to: &'static str| Reply {
             status: StatusCode::from_u16(status).unwrap(),
