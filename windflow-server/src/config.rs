@@ -66,11 +66,14 @@ impl Config {
         let path = asked.unwrap_or(Path::new(FILE));
         let file = path.to_string_lossy();
         let limits = Limits::operator();
-        let refuse = |message: String| Diagnostics::new(vec![Diagnostic::new(&*file, START, "", message)], Vec::new());
+        let refuse = |message: String| Diagnostics::new(vec![Diagnostic::of_file(&*file, message)], Vec::new());
         let bytes = match environment.read(path, limits.max_bytes) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && asked.is_none() => {
                 return Self::unwritten().map_err(|error| refuse(error.to_string()));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(refuse("there is no such file".to_owned()));
             }
             Err(error) => return Err(refuse(format!("cannot be read: {error}"))),
         };
@@ -91,8 +94,6 @@ impl Config {
         }
     }
 }
-
-const START: Position = Position { line: 1, column: 1 };
 
 /// Turns the tree into a configuration, and notes every problem on its way.
 struct Reader<'f> {

@@ -5,21 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use windflow_core::engine::Drive;
 use windflow_core::run::Run;
 use windflow_core::target::Target;
 use windflow_core::workflow::Severity;
 use windflow_core::{
-    Engine, EvaluateError, EventSink, Masker, Namespace, Principal, Request, RunId, SecretSources, Store, SubmitError,
-    TargetName, Workflow,
+    Engine, EventSink, Masker, Namespace, Principal, Request, RunId, SecretSources, Store, SubmitError, TargetName,
+    Workflow,
 };
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
-use windflow_workflow::document::{Diagnostics, Limits, WorkflowDocument, load_workflow};
+use windflow_workflow::document::{Diagnostics, Limits, StackDocument, WorkflowDocument, check_stack, check_workflow};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
 use windflow_workflow::{
-    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ScriptEngine, ShellPolicy, SqliteOptions,
-    SqliteStore, builtin_actions,
+    ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ShellPolicy, SqliteOptions, SqliteStore,
+    builtin_actions,
 };
 
 use crate::cli::Global;
@@ -115,7 +114,10 @@ impl Project {
         let allowed = allow_shell || self.config.allow_shell;
         let shell = if allowed { ShellPolicy::allow() } else { ShellPolicy::deny() };
         builtin_actions(
-            ActionOptions::default().shell(shell).egress(EgressPolicy::operator()).script(Arc::new(Scripts)),
+            ActionOptions::default()
+                .shell(shell)
+                .egress(EgressPolicy::operator())
+                .script(Arc::new(Sandbox::operator())),
         )
     }
 
@@ -182,21 +184,27 @@ impl Project {
         builder.build()
     }
 
-    /// Reads a workflow and everything it names, and checks it against the actions there are. Answers the warnings
+    /// Reads a workflow and everything it names, and checks it against the actions and secrets there are. Answers the warnings
     /// with it.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
     pub fn workflow(&self, path: &Path, allow_shell: bool) -> Result<(WorkflowDocument, Diagnostics), Failure> {
-        let document = load_workflow(path, &self.environment(), &Limits::operator())?;
-        let findings = document.findings(&document.workflow().lint(&self.actions(allow_shell)));
-        if !findings.has_errors() {
-            return Ok((document, findings));
-        }
-        let off = !allow_shell && !self.config.allow_shell;
-        let wants_shell = off && findings.iter().any(|problem| problem.message.contains(SHELL_OFF));
-        let failure = Failure::from(findings);
-        Err(if wants_shell { failure.hint(ALLOW_SHELL) } else { failure })
+        let (actions, secrets) = (self.actions(allow_shell), self.secrets());
+        check_workflow(path, &self.environment(), &Limits::operator(), &actions, &secrets).map_err(|problems| {
+            let off = !allow_shell && !self.config.allow_shell;
+            let wants_shell = off && problems.iter().any(|problem| problem.message.contains(SHELL_OFF));
+            let failure = Failure::from(problems);
+            if wants_shell { failure.hint(ALLOW_SHELL) } else { failure }
+        })
+    }
+
+    /// Reads a stack, and checks it against the sources of secrets there are.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, located.
+    pub fn stack(&self, path: &Path) -> Result<StackDocument, Failure> {
+        Ok(check_stack(path, &self.environment(), &Limits::operator(), &self.secrets())?)
     }
 
     /// Whether a run can go on here, once that is asked of it. One that was started with more allowed must not fail, and
@@ -228,16 +236,6 @@ impl Project {
     #[must_use]
     pub fn masker(&self) -> Masker {
         Masker::new()
-    }
-}
-
-/// Runs `script` nodes in the sandbox of expressions: pure, and within the same bounds.
-#[derive(Debug)]
-struct Scripts;
-
-impl ScriptEngine for Scripts {
-    fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError> {
-        Sandbox::operator().run(script, &serde_json::json!({ "input": input }))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What hostile and large documents cost. Within the tight limits each must stay under 50 ms and 16 MiB; within the
-//! operator's, which allow large graphs, under 16 MiB. Run with `cargo bench -p windflow-workflow --bench documents`.
+//! What hostile and large documents cost. Each hostile one must stay under 50 ms and 16 MiB, within the tight limits and
+//! within the operator's. Run with `cargo bench -p windflow-workflow --bench documents`.
 
 #[path = "../tests/it/hostile.rs"]
 mod hostile;
@@ -14,7 +14,7 @@ fn main() {
     let mut over = 0;
     let mut tell = |name: &str, most: Duration, measured: &dyn Fn()| {
         let bytes = allocation_counter::measure(measured).bytes_max;
-        let best = (0..5).map(|_| time(measured)).min().unwrap_or_default();
+        let best = (0..20).map(|_| time(measured)).min().unwrap_or_default();
         let wrong = best > most || bytes > 16 * 1024 * 1024;
         over += u32::from(wrong);
         println!("{name:42} {best:>12.1?} {:>8} KiB{}", bytes >> 10, if wrong { "  OVER" } else { "" });
@@ -22,7 +22,7 @@ fn main() {
     for (name, text) in hostile::files() {
         tell(name, Duration::from_millis(50), &|| drop(black_box(read("f.yaml", &text, &Limits::untrusted()))));
         let wide = format!("{name} (operator)");
-        tell(&wide, Duration::MAX, &|| drop(black_box(read("f.yaml", &text, &Limits::operator()))));
+        tell(&wide, Duration::from_millis(50), &|| drop(black_box(read("f.yaml", &text, &Limits::operator()))));
     }
     for count in [100, 1_000, 10_000] {
         let text = large(count);

@@ -105,6 +105,11 @@ impl SecretSources {
         self
     }
 
+    /// The names of all sources.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Resolves a reference through the source it names.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::plan::Workflow;
 use super::problem::did_you_mean;
-use super::spec::Compensate;
+use super::spec::{Compensate, WorkflowSpec};
 use crate::action::Registry;
 use crate::id::{ActionName, NodeName};
 use crate::outcome::Reversal;
@@ -40,8 +40,16 @@ impl Workflow {
     /// Checks every node against the actions that are registered.
     #[must_use]
     pub fn lint(&self, actions: &Registry) -> Vec<Finding> {
+        self.spec().lint(actions)
+    }
+}
+
+impl WorkflowSpec {
+    /// Checks every node against the actions that are registered, whether or not the workflow as a whole is valid.
+    #[must_use]
+    pub fn lint(&self, actions: &Registry) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for node in &self.spec().nodes {
+        for node in &self.nodes {
             let mut push = |severity, path: String, message: String, hint| {
                 findings.push(Finding { severity, node: node.name.clone(), path, message, hint });
             };

@@ -1,12 +1,11 @@
 //! Which stack on which target a direct command is about, and what such a call is told.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windflow_core::target::{Consents, Context, Stack, Target};
 use windflow_core::{RunId, StackName};
-use windflow_workflow::document::{Limits, load_stack};
 
 use super::args_stack::{ConsentArgs, StackArgs, TargetArgs};
 use crate::failure::Failure;
@@ -68,7 +67,7 @@ impl Named {
         let there = project.process.working_dir.join(path).is_file();
         let looks = text.contains(['/', '\\']) || path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         if there || looks {
-            let document = load_stack(&PathBuf::from(text), &project.environment(), &Limits::operator())?;
+            let document = project.stack(path)?;
             return Ok(Self::File(Box::new(document.stack().clone())));
         }
         StackName::new(text)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use windflow_workflow::document::{Diagnostics, Limits, Severity, load_stack, read};
+use windflow_workflow::document::{Diagnostics, Limits, Severity, read};
 
 use super::args::ValidateArgs;
 use crate::exit::Exit;
@@ -48,9 +48,17 @@ pub fn validate(project: &Project, args: &ValidateArgs) -> Result<Exit, Failure>
 fn check(project: &Project, file: &Path, allow_shell: bool) -> Result<(String, Diagnostics), Failure> {
     let limits = Limits::operator();
     let bytes = project.environment().read(file, limits.max_bytes).unwrap_or_default();
-    let tree = read(&file.to_string_lossy(), &String::from_utf8_lossy(&bytes), &limits).0;
-    if tree.is_ok_and(|tree| tree.get("services").is_some() && tree.get("nodes").is_none()) {
-        let document = load_stack(file, &project.environment(), &limits)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let is_stack = match read(&file.to_string_lossy(), &text, &limits).0 {
+        Ok(tree) => tree.get("services").is_some() && tree.get("nodes").is_none(),
+        // What cannot be read has no keys yet: how its lines begin says what it was meant to be.
+        Err(_) => {
+            let begins = |key: &str| text.lines().any(|line| line.starts_with(key));
+            begins("services:") && !begins("nodes:")
+        }
+    };
+    if is_stack {
+        let document = project.stack(file)?;
         return Ok((count(document.stack().services.len(), "service"), Diagnostics::default()));
     }
     let (document, warnings) = project.workflow(file, allow_shell)?;

@@ -76,4 +76,47 @@ fn stacks_are_checked_too() {
     assert_eq!(done.out, "s.yaml: valid, 1 service\n");
     world.write("s.yaml", "name: s\nservices: { web: { imag: nginx } }\n");
     world.expect(64, "validate s.yaml");
+    world.write("s.yaml", "name: s\nservices:\n  web: { image: nginx, image: nginx }\n");
+    let done = world.expect(64, "validate s.yaml");
+    assert!(done.out.contains("'image' is there twice") && done.out.ends_with("1 problem\n"), "{}", done.out);
+}
+
+#[test]
+fn a_secret_from_nowhere_is_told_before_anything_begins() {
+    let stack = "name: s\nservices:\n  web: { image: nginx, environment: { T: secret://vualt/t } }\n";
+    let world = World::with("s.yaml", stack);
+    let flow = HELLO.replace("argv:", "env: { T: secret://fiel/t }, argv:");
+    world.write("w.yaml", &flow);
+    world.write("d.yaml", "name: d\nnodes: { a: { uses: deploy, with: { target: local, stack: s.yaml } } }\n");
+    let told = "s.yaml:3:42: services.web.environment.T: 'secret://vualt/t' names the secret source 'vualt', and there is no such source (known: env, file)\n";
+    for command in ["validate s.yaml", "plan s.yaml", "apply s.yaml --yes", "validate d.yaml", "run d.yaml"] {
+        let done = world.expect(64, command);
+        assert!(format!("{}{}", done.out, done.err).contains(told), "{command}: {}{}", done.out, done.err);
+    }
+    let done = world.expect(64, "run w.yaml --allow-shell");
+    assert!(done.err.contains("no such source (did you mean 'file'?)"), "{}", done.err);
+    assert!(!world.dir.join(".windflow").exists(), "something has begun");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_as_a_whole_is_told_in_one_line() {
+    let world = World::with("empty.yaml", "");
+    std::fs::write(world.dir.join("latin.yaml"), b"name: x\ndescription: caf\xe9\n").unwrap();
+    world.write("large.yaml", &"a: b\n".repeat(300_000));
+    let done = world.expect(64, "validate gone.yaml empty.yaml latin.yaml large.yaml .");
+    let mut lines: Vec<&str> = done.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            ".: cannot be read: Is a directory (os error 21)",
+            "5 problems",
+            "empty.yaml: the file is empty",
+            "gone.yaml: there is no such file",
+            "large.yaml: the file is longer than 1048576 bytes, the most that is read (split it, or move data to files that the steps read themselves)",
+            "latin.yaml:2:17: is not UTF-8 text (save the file as UTF-8)",
+        ]
+    );
+    let done = world.expect(64, "run gone.yaml --config lost.yaml");
+    assert!(done.err.starts_with("lost.yaml: there is no such file\nerror: "), "{}", done.err);
 }

@@ -116,7 +116,7 @@ fn what_cannot_run_is_told_before_anything_is_touched() {
     let by = format!("port {taken_port} is taken by process {} (", std::process::id());
     // On a target that has nothing yet, and on one where the stack runs.
     for _ in 0..2 {
-        let before = (world.expect(0, "status shop").out, world.processes());
+        let before = (world.run("status shop").out, world.processes());
         world.write("stack.yaml", &stack("no-such-program", taken_port));
         for command in ["plan stack.yaml", "apply stack.yaml --yes"] {
             let done = world.expect(64, command);
@@ -138,7 +138,7 @@ fn what_cannot_run_is_told_before_anything_is_touched() {
             done.err
         );
         drop(late);
-        assert_eq!((world.expect(0, "status shop").out, world.processes()), before, "nothing was touched");
+        assert_eq!((world.run("status shop").out, world.processes()), before, "nothing was touched");
         world.write("stack.yaml", &stack("sleep, '1000'", free));
         world.expect(0, "apply stack.yaml --yes");
     }
@@ -190,6 +190,6 @@ fn a_deploy_whose_time_is_up_says_what_it_waited_for() {
                   last lines: cannot reach the database";
     assert!(done.out.contains(reason) || done.err.contains(reason), "{}{}", done.out, done.err);
     assert!(done.out.contains("1 change to shop") || done.err.contains("1 change to shop"), "{}{}", done.out, done.err);
-    let status = world.expect(0, "status shop");
+    let status = world.expect(0, "status stack.yaml");
     assert!(status.out.contains("is not deployed"), "what was begun is taken back: {}", status.out);
 }

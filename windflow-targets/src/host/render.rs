@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windflow_core::target::{Capabilities, Feature, RESTART_LABEL, Service, Stack, diff};
+use windflow_core::target::{Capabilities, EnvValue, Feature, RESTART_LABEL, Service, Stack, diff};
 use windflow_core::{ContentHash, ServiceName};
 
 use super::state::{RunSpec, StackSpec};
@@ -20,6 +20,9 @@ pub(crate) fn capabilities() -> Capabilities {
         .with_service_fields(["stop_signal", "stop_grace_period", "labels"])
         .with_max_replicas(MOST_REPLICAS)
 }
+
+/// What is wrong with a text that the system would take for shorter than it is.
+const NUL: &str = "holds a NUL character, and no program can be given one";
 
 /// The signals a service may be stopped by.
 const SIGNALS: [(&str, i32); 8] = [
@@ -59,11 +62,14 @@ pub(crate) fn refusals(stack: &Stack) -> Vec<(String, String)> {
             if let Some(dir) = process.working_dir.as_deref().filter(|dir| !Path::new(dir).is_absolute()) {
                 refuse(format!("{at}.process.working_dir"), format!("'{dir}' is not an absolute path"));
             }
-            if process.command.iter().any(|word| word.contains('\0')) {
-                refuse(format!("{at}.process.command"), "a word holds a NUL character".to_owned());
+            for (n, _) in process.command.iter().enumerate().filter(|(_, word)| word.contains('\0')) {
+                refuse(format!("{at}.process.command[{n}]"), NUL.to_owned());
             }
         }
-        for variable in service.environment.keys() {
+        for (variable, value) in &service.environment {
+            if matches!(value, EnvValue::Plain(text) if text.contains('\0')) {
+                refuse(format!("{at}.environment.{variable}"), NUL.to_owned());
+            }
             if variable.is_empty() || variable.contains(['=', '\0']) {
                 refuse(format!("{at}.environment.{variable}"), "this cannot be the name of a variable".to_owned());
             } else if variable.starts_with("WINDFLOW_") {
@@ -143,7 +149,7 @@ pub(crate) fn render(
 mod tests {
     use super::*;
     use windflow_core::StackName;
-    use windflow_core::target::{EnvValue, PortMapping, Process, Replicas};
+    use windflow_core::target::{PortMapping, Process, Replicas};
 
     fn stack(edit: impl FnOnce(&mut Service)) -> Stack {
         let process =
@@ -194,11 +200,15 @@ mod tests {
             web.replicas = Replicas(2);
             web.stop_signal = Some("SIGNOPE".to_owned());
             web.environment.insert("WINDFLOW_X".to_owned(), EnvValue::Plain(String::new()));
+            web.environment.insert("A".to_owned(), EnvValue::Plain("\0".to_owned()));
+            web.process.as_mut().unwrap().command.push("a\0b".to_owned());
         });
         let paths: Vec<String> = refusals(&bad).into_iter().map(|(path, _)| path).collect();
         assert_eq!(
             paths,
             [
+                "services.web.process.command[2]",
+                "services.web.environment.A",
                 "services.web.environment.WINDFLOW_X",
                 "services.web.replicas",
                 "services.web.ports[1]",

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::http::{HeaderName, HeaderValue, Method, Uri};
-use windflow_core::{Action, ErrorClass, Guarantee, Outcome, Reversal, Seen, StepContext, StepError, Undone};
+use windflow_core::{
+    Action, ErrorClass, Guarantee, Outcome, Reversal, SecretRef, Seen, StepContext, StepError, Undone,
+};
 
 use super::EgressPolicy;
-use super::http_call::{Call, Header, Kind, Reply, send};
+use super::http_call::{Call, Header, Kind, Reply, certificates, send};
 use super::input::{Problems, field, map, read, reveal, text};
 use super::moment;
 
@@ -33,6 +35,7 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "OP
 ///       json: { version: "${{ inputs.version }}" }   # or body: "text"
 ///       idempotency_header: Idempotency-Key      # sends the step's key, the same at every attempt
 ///       timeout: 20s
+///       ca: secret://file/certs/ours.pem         # or the PEM itself: who may sign, in place of the public authorities
 ///       expect: { status: [200, 202], body: "accepted", json: { ok: true }, header: { content-type: json } }
 /// ```
 ///
@@ -56,6 +59,7 @@ struct Input {
     json: Option<Value>,
     idempotency_header: Option<String>,
     timeout: Option<String>,
+    ca: Option<String>,
     #[serde(default)]
     expect: Expect,
 }
@@ -160,7 +164,7 @@ impl Action for HttpAction {
 
     fn check(&self, input: &Value) -> Problems {
         let mut problems = Problems::new();
-        let known = ["method", "url", "headers", "body", "json", "idempotency_header", "timeout", "expect"];
+        let known = ["method", "url", "headers", "body", "json", "idempotency_header", "timeout", "ca", "expect"];
         let Some(map) = map(input, &known, &["url"], &mut problems) else { return problems };
         field(map, "method", &mut problems, |value| match text(value)?.to_ascii_uppercase() {
             method if METHODS.contains(&method.as_str()) => Ok(()),
@@ -192,6 +196,11 @@ impl Action for HttpAction {
         field(map, "timeout", &mut problems, |value| match moment::duration(text(value)?)? {
             time if time > LONGEST => Err("may be 5m at most".to_owned()),
             _ => Ok(()),
+        });
+        field(map, "ca", &mut problems, |value| match text(value)? {
+            // Read just before it is used.
+            reference if reference.starts_with(SecretRef::SCHEME) => Ok(()),
+            pem => certificates(pem).map(drop),
         });
         field(map, "expect", &mut problems, |value| {
             let open = value.to_string().contains("${{");
@@ -227,7 +236,11 @@ impl Action for HttpAction {
         let timeout = input.timeout.as_deref().map_or(Ok(TIMEOUT), moment::duration).map_err(wrong)?.min(LONGEST);
         let url: Uri = input.url.parse().map_err(|error| wrong(format_args!("'{}' is no url: {error}", input.url)))?;
         let host = url.authority().map(ToString::to_string).unwrap_or_default();
-        let call = Call { method, url, headers, body, timeout };
+        let authorities = match &input.ca {
+            Some(ca) => Some(certificates(&reveal(cx, ca).await?.0).map_err(|why| wrong(format_args!("ca {why}")))?),
+            None => None,
+        };
+        let call = Call { method, url, headers, body, timeout, authorities };
         let again = guarantee != Guarantee::AtLeastOnce;
         let lost = if again { ErrorClass::Retryable } else { ErrorClass::Unknown };
         let reply = tokio::select! {
@@ -243,7 +256,11 @@ impl Action for HttpAction {
                 Kind::NotSent => (ErrorClass::Retryable, "http.connect"),
                 Kind::Lost => (lost, "http.lost"),
             };
-            StepError::new(class, code, format_args!("{host}: {}", failure.message))
+            let error = StepError::new(class, code, format_args!("{host}: {}", failure.message));
+            match failure.hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
         })?;
         let parsed: Option<Value> = serde_json::from_slice(&reply.body).ok();
         if let Some(why) = input.expect.differs(&reply, parsed.as_ref()) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
@@ -34,6 +35,25 @@ pub(super) struct Call {
     pub headers: Vec<Header>,
     pub body: Option<Vec<u8>>,
     pub timeout: Duration,
+    /// Whose certificates are trusted, in place of the public authorities.
+    pub authorities: Option<Vec<Certificate<'static>>>,
+}
+
+/// The certificates in a PEM text.
+pub(super) fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, String> {
+    let mut found = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(format!("is no PEM: {error}")),
+        }
+    }
+    if found.is_empty() {
+        Err("holds no certificate: give PEM, -----BEGIN CERTIFICATE-----…".to_owned())
+    } else {
+        Ok(found)
+    }
 }
 
 /// What came back.
@@ -49,6 +69,7 @@ pub(super) struct Reply {
 pub(super) struct Failure {
     pub kind: Kind,
     pub message: String,
+    pub hint: Option<String>,
 }
 
 /// What is known of a call that failed.
@@ -63,7 +84,13 @@ pub(super) enum Kind {
 }
 
 fn failure(kind: Kind, message: impl std::fmt::Display) -> Failure {
-    Failure { kind, message: message.to_string() }
+    Failure { kind, message: message.to_string(), hint: None }
+}
+
+/// The time the author gave it is over.
+fn out_of_time(kind: Kind, timeout: Duration) -> Failure {
+    let hint = "give it longer with 'timeout' in 'with', such as timeout: 2m; 5m at most".to_owned();
+    Failure { hint: Some(hint), ..failure(kind, format_args!("no answer within {timeout:?}, its timeout")) }
 }
 
 /// Leads to the one address that was judged.
@@ -90,7 +117,7 @@ pub(super) async fn send(policy: &EgressPolicy, mut call: Call) -> Result<Reply,
         let address = resolve(policy, &call.url).await?;
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(failure(Kind::NotSent, format_args!("no answer within {:?}", call.timeout)));
+            return Err(out_of_time(Kind::NotSent, call.timeout));
         }
         let this = call.clone();
         let reply = tokio::task::spawn_blocking(move || exchange(this, address, left)).await;
@@ -132,7 +159,9 @@ async fn resolve(policy: &EgressPolicy, url: &Uri) -> Result<SocketAddr, Failure
 
 /// Sends one request to one address, and reads what comes back.
 fn exchange(call: Call, address: SocketAddr, left: Duration) -> Result<Reply, Failure> {
+    let roots = call.authorities.as_deref().map_or(RootCerts::WebPki, RootCerts::new_with_certs);
     let config = Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .proxy(None)
         .max_redirects(0)
         .http_status_as_error(false)
@@ -152,6 +181,7 @@ fn exchange(call: Call, address: SocketAddr, left: Duration) -> Result<Reply, Fa
         Some(body) => agent.run(request.body(body).map_err(refused)?),
         None => agent.run(request.body(()).map_err(refused)?),
     };
+    let lost = |error| lost(error, call.timeout, left);
     let (parts, mut body) = response.map_err(lost)?.into_parts();
     let body = body.with_config().limit(MOST).read_to_vec().map_err(|error| match error {
         ureq::Error::BodyExceedsLimit(_) => failure(Kind::Lost, "the response is larger than 1 MiB"),
@@ -160,7 +190,7 @@ fn exchange(call: Call, address: SocketAddr, left: Duration) -> Result<Reply, Fa
     Ok(Reply { status: parts.status, headers: parts.headers, body })
 }
 
-fn lost(error: ureq::Error) -> Failure {
+fn lost(error: ureq::Error, timeout: Duration, left: Duration) -> Failure {
     use ureq::Timeout;
     let unsent = matches!(
         error,
@@ -169,8 +199,22 @@ fn lost(error: ureq::Error) -> Failure {
             | ureq::Error::Tls(_)
             | ureq::Error::Rustls(_)
             | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect)
-    ) || matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused);
-    failure(if unsent { Kind::NotSent } else { Kind::Lost }, error)
+    ) || matches!(&error, ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused
+        // The certificate is looked at before anything is sent.
+        || error.to_string().contains("invalid peer certificate"));
+    let kind = if unsent { Kind::NotSent } else { Kind::Lost };
+    match error {
+        ureq::Error::Timeout(_) if unsent && CONNECT < left => {
+            failure(kind, format_args!("no connection within {CONNECT:?}"))
+        }
+        ureq::Error::Timeout(_) => out_of_time(kind, timeout),
+        // The second when an authority of the same name is trusted.
+        error if ["UnknownIssuer", "BadSignature"].iter().any(|word| error.to_string().contains(word)) => {
+            let hint = "if a certificate authority of your own has signed it, name that in 'ca'".to_owned();
+            Failure { hint: Some(hint), ..failure(kind, "the server's certificate is signed by nobody who is trusted") }
+        }
+        error => failure(kind, error),
+    }
 }
 
 /// The call a redirect asks for, if it asks for one that may be made: safe methods are followed, and `303` turns any
@@ -249,6 +293,7 @@ mod tests {
             headers: vec![header("authorization", false), header("x-token", true), header("accept", false)],
             body: None,
             timeout: CONNECT,
+            authorities: None,
         };
         let reply = |status: u16, to: &'static str| Reply {
             status: StatusCode::from_u16(status).unwrap(),

@@ -17,12 +17,23 @@ pub trait ScriptEngine: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`EvaluateError`] when the script is wrong, fails, or reaches a bound.
     fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError>;
+
+    /// What can be told of a script without running it; nothing, unless the engine knows better.
+    fn check(&self, _script: &str) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[cfg(feature = "expressions")]
 impl ScriptEngine for crate::expression::Sandbox {
     fn run(&self, script: &str, input: &Value) -> Result<Value, EvaluateError> {
         Self::run(self, script, &serde_json::json!({ "input": input }))
+    }
+
+    fn check(&self, script: &str) -> Vec<String> {
+        let found = Self::check(self, script, &["input"]).unwrap_or_else(|unreadable| vec![unreadable]);
+        let place = |line| if line > 1 { format!("line {line}: ") } else { String::new() };
+        found.iter().map(|problem| format!("{}{problem}", place(problem.line))).collect()
     }
 }
 
@@ -69,6 +80,10 @@ impl Action for ScriptAction {
         let mut problems = Problems::new();
         if let Some(map) = map(input, &["script", "input"], &["script"], &mut problems) {
             field(map, "script", &mut problems, |value| text(value).map(drop));
+            // What an expression will make of it is not known yet.
+            let script = map.get("script").and_then(Value::as_str).filter(|script| !script.contains("${{"));
+            let found = script.map(|script| self.0.check(script)).unwrap_or_default();
+            problems.extend(found.into_iter().map(|message| ("/script".to_owned(), message)));
         }
         problems
     }

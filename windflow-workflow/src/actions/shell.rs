@@ -178,6 +178,14 @@ impl Captured {
     }
 }
 
+/// The system takes a NUL for the end of a text. Says nothing of what else it holds: that may be a secret.
+fn no_nul(what: &str, text: &str) -> Result<(), String> {
+    if !text.contains('\0') {
+        return Ok(());
+    }
+    Err(format!("{what} holds a NUL character, and no program can be given one"))
+}
+
 /// The last lines of an output, for an error.
 fn tail(text: &str) -> String {
     let from = text.char_indices().rev().nth(400).map_or(0, |(at, _)| at);
@@ -209,7 +217,8 @@ impl Action for ShellAction {
         field(map, "argv", &mut problems, |value| {
             let list = value.as_array().filter(|list| !list.is_empty());
             let list = list.ok_or_else(|| "must be a list: the program, then its arguments".to_owned())?;
-            for item in list {
+            for (index, item) in list.iter().enumerate() {
+                no_nul(&format!("argv[{index}]"), text(item)?)?;
                 if text(item)?.contains("secret://") {
                     return Err("must hold no secret: arguments can be read by everybody; use env".to_owned());
                 }
@@ -221,11 +230,14 @@ impl Action for ShellAction {
         });
         field(map, "env", &mut problems, |value| {
             let texts = value.as_object().is_some_and(|map| map.values().all(Value::is_string));
-            if texts { Ok(()) } else { Err("must be a map of texts".to_owned()) }
+            if !texts {
+                return Err("must be a map of texts".to_owned());
+            }
+            let mut values = value.as_object().into_iter().flatten();
+            values.try_for_each(|(name, value)| no_nul(name, value.as_str().unwrap_or_default()))
         });
-        for key in ["cwd", "stdin"] {
-            field(map, key, &mut problems, |value| text(value).map(drop));
-        }
+        field(map, "cwd", &mut problems, |value| no_nul("cwd", text(value)?));
+        field(map, "stdin", &mut problems, |value| text(value).map(drop));
         field(map, "timeout", &mut problems, |value| moment::duration(text(value)?).map(drop));
         field(map, "expect", &mut problems, |value| {
             serde_json::from_value::<Expect>(value.clone()).map(drop).map_err(|error| error.to_string())
@@ -241,8 +253,12 @@ impl Action for ShellAction {
         if let Some(why) = self.0.refuses(Some(program)) {
             return Err(StepError::terminal("shell.denied", why).with_hint("allow it with the command's flag"));
         }
-        let timeout = input.timeout.as_deref().map(moment::duration).transpose();
-        let timeout = timeout.map_err(|why| StepError::terminal("input", why))?;
+        let unfit = |why: String| StepError::terminal("input", why);
+        for (index, word) in input.argv.iter().enumerate() {
+            no_nul(&format!("argv[{index}]"), word).map_err(unfit)?;
+        }
+        no_nul("cwd", input.cwd.as_deref().unwrap_or_default()).map_err(unfit)?;
+        let timeout = input.timeout.as_deref().map(moment::duration).transpose().map_err(unfit)?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().process_group(0).kill_on_drop(true);
         command.stdin(if input.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -251,7 +267,9 @@ impl Action for ShellAction {
         command.env("WINDFLOW_RUN", cx.run_id().as_str()).env("WINDFLOW_NODE", cx.node().as_str());
         command.env("WINDFLOW_ATTEMPT", cx.attempt().to_string()).env("WINDFLOW_IDEMPOTENCY_KEY", cx.idempotency_key());
         for (name, value) in &input.env {
-            command.env(name, reveal(cx, value).await?.0);
+            let (value, _) = reveal(cx, value).await?;
+            no_nul(&format!("the value of {name}"), &value).map_err(unfit)?;
+            command.env(name, value);
         }
         if let Some(cwd) = &input.cwd {
             command.current_dir(cwd);
@@ -291,11 +309,11 @@ impl Action for ShellAction {
         let status = tokio::select! {
             status = child.wait() => status,
             () = cx.cancelled() => {
-                stopped = Some("the step was asked to stop");
+                stopped = Some("the step was asked to stop".to_owned());
                 stop(&mut offspring, &mut child).await
             }
             () = async { match until { Some(until) => cx.sleep_until(until).await, None => std::future::pending().await } } => {
-                stopped = Some("its time is up");
+                stopped = Some(format!("its timeout of {:?} is over", timeout.unwrap_or_default()));
                 stop(&mut offspring, &mut child).await
             }
         };

@@ -85,7 +85,7 @@ impl<'n> At<'n> {
     }
 
     pub(crate) fn boolean(&self, problems: &mut Problems) -> Option<bool> {
-        match self.node.to_scalar_value() {
+        match self.node.cast() {
             Some(Value::Bool(value)) => Some(value),
             _ => self.expected(problems, "true or false"),
         }
@@ -93,14 +93,14 @@ impl<'n> At<'n> {
 
     /// A whole number within a range.
     pub(crate) fn whole(&self, problems: &mut Problems, least: u64, most: u64) -> Option<u64> {
-        let number = self.node.to_scalar_value().and_then(|value| value.as_u64());
+        let number = self.node.cast().and_then(|value| value.as_u64());
         number
             .filter(|number| (least..=most).contains(number))
             .or_else(|| self.expected(problems, &format!("a whole number from {least} to {most}")))
     }
 
     pub(crate) fn number(&self, problems: &mut Problems) -> Option<f64> {
-        self.node.to_scalar_value().and_then(|value| value.as_f64()).or_else(|| self.expected(problems, "a number"))
+        self.node.cast().and_then(|value| value.as_f64()).or_else(|| self.expected(problems, "a number"))
     }
 
     pub(crate) fn duration(&self, problems: &mut Problems) -> Option<Duration> {
@@ -171,6 +171,7 @@ impl<'n> At<'n> {
         later: &[(&str, &str)],
     ) -> Option<Fields<'n>> {
         let entries = self.entries(problems)?;
+        let mut meant = Vec::new();
         for (entry, at) in &entries {
             if known.contains(&&*entry.key) {
                 continue;
@@ -180,15 +181,17 @@ impl<'n> At<'n> {
             }
             if let Some((_, told)) = later.iter().find(|(key, _)| *key == &*entry.key) {
                 let (message, hint) = told.split_once("; ").map_or((*told, None), |(m, h)| (m, Some(h.to_owned())));
+                meant.extend(hint.clone());
                 problems.hinted(entry.key_span, &at.path, message, hint);
                 continue;
             }
             let key: String = entry.key.chars().take(80).collect();
-            let hint =
-                did_you_mean(&key, known.iter().copied()).unwrap_or_else(|| format!("known: {}", known.join(", ")));
+            let near = did_you_mean(&key, known.iter().copied());
+            meant.extend(near.clone());
+            let hint = near.unwrap_or_else(|| format!("known: {}", known.join(", ")));
             problems.hinted(entry.key_span, &at.path, format_args!("is not a key of {what}"), Some(hint));
         }
-        Some(Fields { span: self.node.span, path: self.path.clone(), entries })
+        Some(Fields { span: self.node.span, path: self.path.clone(), entries, meant })
     }
 }
 
@@ -198,6 +201,8 @@ pub(crate) struct Fields<'n> {
     pub(crate) span: Span,
     pub(crate) path: String,
     entries: Vec<(&'n Entry, At<'n>)>,
+    /// The hints given for keys that are not known here.
+    meant: Vec<String>,
 }
 
 impl<'n> Fields<'n> {
@@ -211,10 +216,15 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|(entry, _)| &*entry.key == key).map(|(entry, _)| entry.key_span)
     }
 
+    /// Whether a key that is not known here was told to mean this one: that it is missing needs no second word.
+    pub(crate) fn is_meant(&self, key: &str) -> bool {
+        self.meant.iter().any(|hint| hint.contains(&format!("'{key}'")) || hint.contains(&format!("'{key}:")))
+    }
+
     /// What a key holds; that it is missing is a problem.
     pub(crate) fn need(&self, problems: &mut Problems, key: &str, hint: &str) -> Option<&At<'n>> {
         let found = self.get(key);
-        if found.is_none() {
+        if found.is_none() && !self.is_meant(key) {
             problems.hinted(self.span, &self.path, format_args!("'{key}' is missing"), Some(hint.to_owned()));
         }
         found
@@ -222,9 +232,10 @@ impl<'n> Fields<'n> {
 }
 
 impl Node {
-    fn to_scalar_value(&self) -> Option<Value> {
+    /// A scalar's value where a number or a boolean is wanted.
+    fn cast(&self) -> Option<Value> {
         match &self.kind {
-            Kind::Scalar(scalar) => Some(scalar.to_value()),
+            Kind::Scalar(scalar) => Some(scalar.cast()),
             _ => None,
         }
     }

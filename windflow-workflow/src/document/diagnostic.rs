@@ -32,9 +32,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// The file, as it was named by whoever asked for it.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 when it is about the file as a whole.
     pub line: u32,
-    /// The column in characters, from 1.
+    /// The column in characters, from 1; 0 when it is about the file as a whole.
     pub column: u32,
     /// The place in the document: `nodes.build.needs[0]`; empty for the document itself.
     pub path: String,
@@ -62,6 +62,12 @@ impl Diagnostic {
         }
     }
 
+    /// An error about a file as a whole: it is not there, or nothing is in it.
+    #[must_use]
+    pub fn of_file(file: impl Into<String>, message: impl fmt::Display) -> Self {
+        Self::new(file, Position { line: 0, column: 0 }, "", message)
+    }
+
     /// With what a person can do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -85,7 +91,10 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        match self.line {
+            0 => write!(f, "{}: ", self.file)?,
+            line => write!(f, "{}:{line}:{}: ", self.file, self.column)?,
+        }
         if self.severity == Severity::Warning {
             f.write_str("warning: ")?;
         }
@@ -271,6 +280,21 @@ impl Problems {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Whether something is known to be wrong with a place, or with what it is a part of: whatever else is found there may
+    /// only follow from it. What a node is undone by is one place.
+    pub(crate) fn is_about(&self, path: &str) -> bool {
+        let within = |path: &str, place: &str| {
+            !place.is_empty()
+                && path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let undone = path.ends_with(".compensate");
+        self.list.iter().any(|problem| within(path, &problem.path) || undone && within(&problem.path, path))
     }
 
     pub(crate) fn into_diagnostics(self) -> Diagnostics {

@@ -11,8 +11,9 @@ pub struct Limits {
     pub max_depth: usize,
     /// The most events (scalars, starts, ends) of the YAML parser.
     pub max_events: usize,
-    /// The longest `[…]` or `{…}`, and the longest quoted or plain text, in characters. Texts in blocks (`|`, `>`) may be
-    /// as long as the file.
+    /// The most marks, such as `,` `:` `[` and quotes, in one `[…]` or `{…}` and in one quoted or plain text: the parser holds
+    /// all of it before it gives out the first of it. Between the marks, and in blocks (`|`, `>`), texts and lines may be as
+    /// long as the file.
     pub max_flow: usize,
     /// The most nodes that aliases may add in all; 0 refuses aliases.
     pub max_alias_nodes: usize,
@@ -30,7 +31,7 @@ impl Limits {
             max_bytes: 1024 * 1024,
             max_depth: 64,
             max_events: 100_000,
-            max_flow: 32_000,
+            max_flow: 20_000,
             max_alias_nodes: 10_000,
             max_alias_bytes: 1024 * 1024,
             max_problems: 100,
@@ -44,7 +45,7 @@ impl Limits {
             max_bytes: 256 * 1024,
             max_depth: 64,
             max_events: 50_000,
-            max_flow: 32_000,
+            max_flow: 20_000,
             max_alias_nodes: 0,
             max_alias_bytes: 0,
             max_problems: 100,

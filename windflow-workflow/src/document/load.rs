@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use serde_json::Value;
-use windflow_core::ActionName;
 use windflow_core::workflow::{Compensate, Piece, pieces};
+use windflow_core::{ActionName, SecretSources};
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problems};
+use super::expressions::Inputs;
 use super::limits::Limits;
 use super::reader::check_text;
-use super::source::{Position, Source};
+use super::source::Source;
 use super::stack::StackDocument;
 use super::tree::{Kind, Node};
 use super::workflow::{Opened, WorkflowDocument};
@@ -28,11 +29,35 @@ const TAKES_STACK: [&str; 5] = ["deploy", "plan", "destroy", "rollback", "drift"
 /// # Errors
 /// Everything that is wrong with the file and the files it names, located.
 pub fn load_workflow(path: &Path, environment: &Environment, limits: &Limits) -> Result<WorkflowDocument, Diagnostics> {
+    let Loaded { mut problems, opened, others } = open_workflow(path, environment, limits, None)?;
+    match opened.finish(&mut problems) {
+        Some(document) => Ok(document),
+        None => Err(problems.into_diagnostics().merge(others)),
+    }
+}
+
+/// A workflow with what it names, not yet validated.
+pub(super) struct Loaded {
+    pub(super) problems: Problems,
+    pub(super) opened: Opened,
+    /// What is wrong with the files it names.
+    pub(super) others: Diagnostics,
+}
+
+/// Reads a workflow and pins what it names. With `secrets`, references in the files it names are checked as well.
+pub(super) fn open_workflow(
+    path: &Path,
+    environment: &Environment,
+    limits: &Limits,
+    secrets: Option<&SecretSources>,
+) -> Result<Loaded, Diagnostics> {
     let file = path.to_string_lossy();
     let text = read_text(path, &file, environment, limits)?;
     let (mut problems, mut opened) = WorkflowDocument::open(&file, &text, limits)?;
     let folder = environment.resolve(path).parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut pins = Pins { environment, limits, shown: path.parent().unwrap_or(Path::new("")), folder: &folder };
+    let inputs = opened.spec.inputs.clone().unwrap_or_default();
+    let shown = path.parent().unwrap_or(Path::new(""));
+    let mut pins = Pins { environment, limits, inputs: &inputs, secrets, shown, folder: &folder };
     let mut others = Diagnostics::default();
     let Opened { root, spec, .. } = &mut opened;
     for node in &mut spec.nodes {
@@ -51,16 +76,16 @@ pub fn load_workflow(path: &Path, environment: &Environment, limits: &Limits) ->
             pin(uses, root.find(&["nodes", name, "compensate", "with", "stack"]), "compensate.", with);
         }
     }
-    match opened.finish(&mut problems) {
-        Some(document) => Ok(document),
-        None => Err(problems.into_diagnostics().merge(others)),
-    }
+    Ok(Loaded { problems, opened, others })
 }
 
 /// Where the files that a workflow names are, and how they are read.
 struct Pins<'a> {
     environment: &'a Environment,
     limits: &'a Limits,
+    /// What the files may read.
+    inputs: &'a Inputs,
+    secrets: Option<&'a SecretSources>,
     /// The workflow's folder as messages name it.
     shown: &'a Path,
     /// The workflow's folder.
@@ -77,7 +102,13 @@ impl Pins<'_> {
                 return None;
             }
         };
-        match load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits) {
+        let read = load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits);
+        let read = read.and_then(|document| {
+            let secrets = self.secrets.map(|sources| document.check_secrets(sources)).unwrap_or_default();
+            let wrong = document.check_inputs(self.inputs, self.limits).merge(secrets);
+            if wrong.is_empty() { Ok(document) } else { Err(wrong) }
+        });
+        match read {
             Ok(document) => {
                 match serde_json::to_value(document.stack()) {
                     Ok(stack) => put(with, stack),
@@ -116,9 +147,9 @@ fn load_stack_at(
 
 /// A file's text, no longer than allowed.
 fn read_text(path: &Path, file: &str, environment: &Environment, limits: &Limits) -> Result<String, Diagnostics> {
-    let refuse = |message: String| {
-        Diagnostics::new(vec![Diagnostic::new(file, Position::START, "", message)], vec![Source::new(file, "")])
-    };
+    // Without a line of it, the text is not looked at; its name keeps the problem in its place among others.
+    let refuse =
+        |message: String| Diagnostics::new(vec![Diagnostic::of_file(file, message)], vec![Source::new(file, "")]);
     let bytes = environment.read(path, limits.max_bytes).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => refuse("there is no such file".to_owned()),
         _ => refuse(format!("cannot be read: {error}")),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Input, StrInput};
 
-/// How many characters the parser has taken since its last event, and how many it may take.
+/// How many marks the parser has taken since its last event, and how many it may take.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     taken: Rc<Cell<usize>>,
@@ -31,6 +31,12 @@ impl Meter {
     fn take(&self, count: usize) {
         self.taken.set(self.taken.get().saturating_add(count));
     }
+}
+
+/// Characters without which no token but a text begins or ends. Everything between them is held as a text, which takes no
+/// more memory than the file does, however long its line.
+fn is_mark(found: char) -> bool {
+    matches!(found, ',' | ':' | '?' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '%' | '"' | '\'')
 }
 
 /// A text that seems to end when the meter is spent. Only what is taken character by character counts: that is how tokens,
@@ -73,7 +79,9 @@ impl Input for Metered<'_> {
     }
 
     fn skip(&mut self) {
-        self.meter.take(1);
+        if is_mark(self.inner.peek()) {
+            self.meter.take(1);
+        }
         self.inner.skip();
     }
 

@@ -1,9 +1,11 @@
 //! Workflow and stack documents: a spanned YAML reader behind a guard, and what it reads turned into the engine's
 //! own data, with every problem located.
 
+mod check;
 mod decode;
 mod diagnostic;
 mod duration;
+mod expressions;
 mod keys;
 mod limits;
 mod load;
@@ -11,11 +13,13 @@ mod meter;
 mod reader;
 mod scalar;
 mod schema;
+mod secrets;
 mod source;
 mod stack;
 mod tree;
 mod workflow;
 
+pub use check::{check_stack, check_workflow};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use duration::parse_duration;
 pub use limits::Limits;

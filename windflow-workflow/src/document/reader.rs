@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::diagnostic::{Diagnostics, Problems};
+use super::diagnostic::{Diagnostic, Diagnostics, Problems};
 use super::limits::Limits;
 use super::meter::{Meter, Metered};
 use super::scalar::Scalar;
@@ -50,27 +50,28 @@ pub fn read(file: &str, text: &str, limits: &Limits) -> (Result<Node, Diagnostic
 /// # Errors
 /// What is wrong with it, and where.
 pub(crate) fn check_text<'a>(file: &str, bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Diagnostics> {
-    let one = |at: usize, message: String, hint: Option<&str>| {
+    let one = |at: usize, message: String, hint: &str| {
         let before = String::from_utf8_lossy(&bytes[..at]);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let at = Position { line: number(line), column: number(column) };
-        let mut problem = super::Diagnostic::new(file, at, "", message);
-        problem.hint = hint.map(str::to_owned);
+        let mut problem = Diagnostic::new(file, at, "", message);
+        problem.hint = Some(hint.to_owned());
         Diagnostics::new(vec![problem], Vec::new())
     };
     if bytes.len() > limits.max_bytes {
         let message = format!("the file is longer than {} bytes, the most that is read", limits.max_bytes);
-        return Err(one(0, message, Some("split it, or move data to files that the steps read themselves")));
+        let hint = "split it, or move data to files that the steps read themselves";
+        return Err(Diagnostics::new(vec![Diagnostic::of_file(file, message).with_hint(hint)], Vec::new()));
     }
     let text = std::str::from_utf8(bytes)
-        .map_err(|error| one(error.valid_up_to(), "is not UTF-8 text".to_owned(), Some("save the file as UTF-8")))?;
+        .map_err(|error| one(error.valid_up_to(), "is not UTF-8 text".to_owned(), "save the file as UTF-8"))?;
     // The parser takes NUL for the end of the file; YAML allows none of these.
     match bytes.iter().position(|b| (*b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || *b == 0x7f) {
         Some(at) => {
             let message = format!("the control character 0x{:02x} may not stand in a YAML file", bytes[at]);
-            Err(one(at, message, Some("inside double quotes write it as an escape, such as \"\\x1b\"")))
+            Err(one(at, message, "inside double quotes write it as an escape, such as \"\\x1b\""))
         }
         None => Ok(text),
     }
@@ -94,7 +95,7 @@ pub(crate) fn read_source(problems: &mut Problems, limits: &Limits) -> (Option<N
     let complete = reader.run().is_some();
     let (root, work) = (reader.root.take(), reader.work);
     if complete && root.is_none() {
-        problems.error(Span::START, "", "the file is empty");
+        problems.push(Diagnostic::of_file(source.name(), "the file is empty"));
     }
     (root.filter(|_| complete), work)
 }
@@ -131,8 +132,10 @@ impl Reader<'_> {
         let mut last = Position::START;
         while let Some(event) = self.parser.next_event() {
             if self.meter.is_spent() {
-                let message =
-                    format_args!("what follows runs on for more than {} characters in one piece", self.limits.max_flow);
+                let message = format_args!(
+                    "what follows runs on for more than {} marks such as ',' and ':'",
+                    self.limits.max_flow
+                );
                 let hint = "write long lists and maps line by line, and long texts as blocks, after '|'";
                 return self.stop(last, message, Some(hint));
             }
@@ -181,6 +184,10 @@ impl Reader<'_> {
                     self.complete(node, 0)?;
                 }
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            }
+            // Whoever has that much to put right does not need the rest, which may be made of nothing else.
+            if self.problems.is_full() {
+                return None;
             }
         }
         Some(())
@@ -313,9 +320,6 @@ impl Reader<'_> {
         let Some(tag) = tag else { return false };
         if tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "map" | "seq") {
             return tag.suffix == "str";
-        }
-        if self.problems.is_full() {
-            return false;
         }
         let path = self.path();
         let name: String = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };

@@ -6,18 +6,31 @@ use serde_json::{Number, Value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scalar {
     text: Box<str>,
-    plain: bool,
+    style: Style,
+}
+
+/// How a scalar came to be, which decides what its text may mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// Without quotes.
+    Plain,
+    /// With quotes, as a block, or tagged as text.
+    Quoted,
+    /// With quotes or variables in a stack file.
+    Loose,
 }
 
 impl Scalar {
     /// Its text, and whether it was written without quotes.
     pub(crate) fn new(text: impl Into<Box<str>>, plain: bool) -> Self {
-        Self { text: text.into(), plain }
+        Self { text: text.into(), style: if plain { Style::Plain } else { Style::Quoted } }
     }
 
-    /// The same with another text.
-    pub(crate) fn with_text(&self, text: String) -> Self {
-        Self { text: text.into_boxed_str(), plain: self.plain }
+    /// The same in a stack file, with its variables replaced. As in Compose, what stood in quotes or came from a variable is
+    /// text, except where a number or a boolean is wanted; see [`Scalar::cast`].
+    pub(crate) fn filled(&self, text: String) -> Self {
+        let style = if self.is_plain() && *text == *self.text { Style::Plain } else { Style::Loose };
+        Self { text: text.into_boxed_str(), style }
     }
 
     /// Its text, quotes and escapes undone.
@@ -29,22 +42,19 @@ impl Scalar {
     /// Whether it was written without quotes, so that `true`, `5` and `null` are not texts.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.plain
+        self.style == Style::Plain
     }
 
     /// Its value by the core schema of YAML 1.2: `null`, `true` and `false`, numbers, `0x1f` and `0o17`; everything
     /// else is text, `yes`, `on` and `0777` included (the last is the number 777).
     #[must_use]
     pub fn to_value(&self) -> Value {
-        if !self.plain {
-            return Value::String(self.text.to_string());
-        }
-        match &*self.text {
-            "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-            "true" | "True" | "TRUE" => Value::Bool(true),
-            "false" | "False" | "FALSE" => Value::Bool(false),
-            text => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
-        }
+        if self.is_plain() { meaning(&self.text) } else { Value::String(self.text.to_string()) }
+    }
+
+    /// Its value where a number or a boolean is wanted: in a stack file quotes do not count there.
+    pub(crate) fn cast(&self) -> Value {
+        if self.style == Style::Quoted { Value::String(self.text.to_string()) } else { meaning(&self.text) }
     }
 
     /// What it is, for a message.
@@ -62,7 +72,7 @@ impl Scalar {
     /// What an author of YAML 1.1 may have meant by a text that is none of it today.
     #[must_use]
     pub fn surprise(&self) -> Option<&'static str> {
-        if !self.plain {
+        if self.style == Style::Quoted {
             return None;
         }
         match &*self.text {
@@ -70,6 +80,15 @@ impl Scalar {
             "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => Some("YAML 1.2 reads this as text: write false"),
             _ => None,
         }
+    }
+}
+
+fn meaning(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        text => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
     }
 }
 

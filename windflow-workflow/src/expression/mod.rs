@@ -4,8 +4,9 @@ mod convert;
 mod evaluator;
 mod ledger;
 mod limits;
+mod names;
 mod sandbox;
 
 pub use evaluator::RhaiEvaluator;
 pub use limits::SandboxLimits;
-pub use sandbox::{Sandbox, SyntaxError};
+pub use sandbox::{Sandbox, ScriptProblem};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
@@ -17,14 +17,17 @@ use windflow_core::workflow::did_you_mean;
 use super::convert::{from_script, to_script};
 use super::ledger::{Ledger, Size, measure};
 use super::limits::SandboxLimits;
+use super::names;
 
-/// Where a script is not one.
+/// What is wrong with a script, as far as that can be told without running it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
 #[non_exhaustive]
-pub struct SyntaxError {
+pub struct ScriptProblem {
     /// What is wrong.
     pub message: String,
+    /// What a person can do.
+    pub hint: Option<String>,
     /// The line of the script, from 1; 0 when it is not known.
     pub line: usize,
     /// The column in characters, from 1; 0 when it is not known.
@@ -98,12 +101,30 @@ impl Sandbox {
         &self.limits
     }
 
-    /// Whether a script can be read at all; runs nothing.
+    /// What can be told of a script without running it: which functions and variables it names that are not there, or how
+    /// it calls what is there wrongly. `given` are the variables it will be given.
     ///
     /// # Errors
-    /// Where it cannot.
-    pub fn check(&self, script: &str) -> Result<(), SyntaxError> {
-        self.compile(&self.engine(), script).map(drop)
+    /// Where it cannot be read at all.
+    ///
+    /// ```
+    /// use windflow_workflow::expression::Sandbox;
+    /// let told = Sandbox::operator().check("inputs.tags.lenn() + input.n", &["inputs"])?;
+    /// let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    /// assert_eq!(
+    ///     told,
+    ///     [
+    ///         "there is no function 'lenn' (did you mean 'len'?)",
+    ///         "there is no variable 'input' (did you mean 'inputs'?)",
+    ///     ]
+    /// );
+    /// # Ok::<(), windflow_workflow::expression::ScriptProblem>(())
+    /// ```
+    pub fn check(&self, script: &str, given: &[&str]) -> Result<Vec<ScriptProblem>, ScriptProblem> {
+        static OFFERED: OnceLock<names::Functions> = OnceLock::new();
+        let engine = self.engine();
+        let ast = self.compile(&engine, script)?;
+        Ok(names::unknown(&ast, OFFERED.get_or_init(|| names::offered(&engine)), given))
     }
 
     /// Runs a script and answers the value of its last expression. `scope` is a map: each of its keys is a constant
@@ -151,13 +172,14 @@ impl Sandbox {
         }
     }
 
-    fn compile(&self, engine: &Engine, script: &str) -> Result<AST, SyntaxError> {
+    fn compile(&self, engine: &Engine, script: &str) -> Result<AST, ScriptProblem> {
         if script.len() > self.limits.max_string_bytes {
             let message = format!("is longer than {} bytes", self.limits.max_string_bytes);
-            return Err(SyntaxError { message, line: 0, column: 0 });
+            return Err(ScriptProblem { message, hint: None, line: 0, column: 0 });
         }
         if script.trim().is_empty() {
-            return Err(SyntaxError { message: "the expression is empty".to_owned(), line: 0, column: 0 });
+            let message = "the expression is empty".to_owned();
+            return Err(ScriptProblem { message, hint: None, line: 0, column: 0 });
         }
         engine.compile(script).map_err(|error| {
             let at = error.position();
@@ -165,11 +187,11 @@ impl Sandbox {
             if message.contains("character") && script.contains('\'') {
                 message.push_str("; a text stands in double quotes or backticks, not in single quotes");
             }
-            SyntaxError { message, line: at.line().unwrap_or(0), column: at.position().unwrap_or(1) }
+            ScriptProblem { message, hint: None, line: at.line().unwrap_or(0), column: at.position().unwrap_or(1) }
         })
     }
 
-    fn engine(&self) -> Engine {
+    pub(super) fn engine(&self) -> Engine {
         let mut engine = Engine::new_raw();
         let packages = &*PACKAGES;
         packages.arithmetic.register_into_engine(&mut engine);

@@ -51,7 +51,13 @@ fn every_bad_file_is_told_as_expected() {
 
 fn environment() -> Environment {
     Environment::new("/srv/shop")
-        .with_variables([("TAG", "1.28"), ("EMPTY", ""), ("TOKEN", "secret://env/TOKEN")])
+        .with_variables([
+            ("TAG", "1.28"),
+            ("EMPTY", ""),
+            ("NUMBER", "8080"),
+            ("TRUE", "true"),
+            ("TOKEN", "secret://env/TOKEN"),
+        ])
         .with_files(MemoryFiles::from([
             (
                 "/srv/shop/deploy/web.yaml",
@@ -122,15 +128,37 @@ fn what_is_wrong_with_a_named_stack_is_told_in_both_files() {
     assert_eq!(
         told,
         [
-            "deploy/lost.yaml:3:52: nodes.a.with.stack: the stack file 'wbe.yaml' cannot be used: deploy/wbe.yaml:1:1: there is no such file",
-            "deploy/lost.yaml:4:52: nodes.b.with.stack: the stack file 'broken.yaml' cannot be used: deploy/broken.yaml:3:5: services.web: says nothing to run (name an 'image', or a process in 'x-windflow: { process: { command: […] } }')",
+            "deploy/lost.yaml:3:52: nodes.a.with.stack: the stack file 'wbe.yaml' cannot be used: deploy/wbe.yaml: there is no such file",
+            "deploy/lost.yaml:4:52: nodes.b.with.stack: the stack file 'broken.yaml' cannot be used: deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
             "deploy/lost.yaml:5:52: nodes.c.with.stack: cannot be an expression: the stack is pinned to the run before it starts (name the file itself; what differs from run to run stands in it as ${{ inputs.x }})",
             "deploy/lost.yaml:5:64: nodes.c.with.stack: reads 'inputs.file', and there is no such input (the workflow has no inputs)",
             "deploy/lost.yaml:6:52: nodes.d.with.stack: must be the name of a stack file, not a list",
             "deploy/lost.yaml:6:66: nodes.d.needs: there is no node 'e' (did you mean 'a'?)",
-            "deploy/wbe.yaml:1:1: there is no such file",
-            "deploy/broken.yaml:3:5: services.web: says nothing to run (name an 'image', or a process in 'x-windflow: { process: { command: […] } }')",
+            "deploy/wbe.yaml: there is no such file",
             "deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
+        ]
+    );
+}
+
+#[test]
+fn an_input_that_only_a_stack_reads_must_be_there_too() {
+    let stack = |name: &str| {
+        format!("services:\n  web:\n    image: web\n    environment:\n      A: ${{{{ inputs.{name} }}}}\n")
+    };
+    let files = MemoryFiles::from([
+        ("/srv/shop/flow.yaml", FLOW.replacen("web.yaml", "typo.yaml", 1)),
+        ("/srv/shop/typo.yaml", stack("greting")),
+        ("/srv/shop/web.yaml", stack("greeting")),
+    ]);
+    let here = environment().with_files(files);
+    let wrong = load_workflow(Path::new("flow.yaml"), &here, &Limits::operator()).unwrap_err();
+    let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    let problem = "typo.yaml:5:21: services.web.environment.A: reads 'inputs.greting', and there is no such input (did you mean 'greeting'?)";
+    assert_eq!(
+        told,
+        [
+            &format!("flow.yaml:6:35: nodes.web.with.stack: the stack file 'typo.yaml' cannot be used: {problem}"),
+            problem
         ]
     );
 }

@@ -73,6 +73,14 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
             format!("name: x\nnodes: {{ a: {{ uses: x, with: \"{}\" }} }}", "${{ ".repeat(n / 4 - 100)),
         ),
         ("expressions", format!("name: x\nnodes: {{ a: {{ uses: x, with: \"{}\" }} }}", "${{x}}".repeat(20_000))),
+        (
+            "expressions on one line",
+            format!(
+                "name: x\nnodes: {{ a: {{ uses: x, with: [{}] }} }}",
+                format!("\"{}${{{{ nope }}}}\",", "é".repeat(60)).repeat(6_000)
+            ),
+        ),
+        ("words on one line", format!("[{}]", format!("\"{}\",", "w ".repeat(80)).repeat(6_000))),
         ("dollars", format!("services: {{ a: {{ image: \"{}\" }} }}", "$".repeat(n - 100))),
         ("nested defaults", format!("services: {{ a: {{ image: \"{}\" }} }}", "${A:-".repeat(100_000))),
         ("opened variables", format!("services: {{ a: {{ image: \"{}\" }} }}", "${".repeat(100_000))),

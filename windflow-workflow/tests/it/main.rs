@@ -4,6 +4,8 @@
 
 mod actions;
 #[cfg(feature = "documents")]
+mod checks;
+#[cfg(feature = "documents")]
 mod documents;
 #[cfg(feature = "expressions")]
 mod expressions;

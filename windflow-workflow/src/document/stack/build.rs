@@ -29,7 +29,7 @@ pub(super) fn interpolated(
     let kind = match &node.kind {
         Kind::Scalar(scalar) if scalar.text().contains('$') => {
             match super::interpolate::interpolate(scalar.text(), around.environment) {
-                Ok(text) => Kind::Scalar(scalar.with_text(text)),
+                Ok(text) => Kind::Scalar(scalar.filled(text)),
                 Err(wrong) => {
                     let start = problems.source.find_in(node.span, "$", wrong.dollar).unwrap_or(node.span.start);
                     problems.hinted(Span { start, end: node.span.end }, path, wrong.message, wrong.hint);
@@ -37,7 +37,7 @@ pub(super) fn interpolated(
                 }
             }
         }
-        Kind::Scalar(_) => node.kind.clone(),
+        Kind::Scalar(scalar) => Kind::Scalar(scalar.filled(scalar.text().to_owned())),
         Kind::List(items) => Kind::List(
             items
                 .iter()

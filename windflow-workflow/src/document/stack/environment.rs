@@ -6,6 +6,7 @@ use windflow_core::SecretRef;
 use windflow_core::target::EnvValue;
 
 use super::build::Around;
+use super::process::NUL;
 use crate::document::decode::At;
 use crate::document::diagnostic::Problems;
 use crate::document::source::Span;
@@ -82,6 +83,9 @@ pub(super) fn environment(at: &At<'_>, around: &Around<'_>, problems: &mut Probl
                     continue;
                 }
             }
+        } else if value.contains('\0') {
+            pair.at.error(problems, NUL);
+            continue;
         } else {
             EnvValue::Plain(value.to_owned())
         };

@@ -3,20 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use windflow_core::target::Stack;
+use windflow_core::target::{EnvValue, Stack};
 use windflow_core::workflow::did_you_mean;
-use windflow_core::{ServiceName, StackName};
+use windflow_core::{SecretSources, ServiceName, StackName};
 
 use super::build::{Around, interpolated};
 use super::service::service;
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostics, Problems};
+use crate::document::expressions::{Inputs, check_inputs, check_template, in_template};
 use crate::document::keys;
 use crate::document::limits::Limits;
 use crate::document::reader::{check_text, read_source};
+use crate::document::secrets;
 use crate::document::source::{Position, Source};
 use crate::document::tree::{Kind, Node};
 use crate::environment::Environment;
+use crate::expression::Sandbox;
 
 /// A stack file that has been read, interpolated and resolved.
 ///
@@ -57,6 +60,9 @@ impl StackDocument {
         let around = Around { environment, folder: &folder };
         let read = read_source(&mut problems, limits).0.and_then(|root| {
             let root = interpolated(&root, "", 0, &around, &mut problems);
+            if let Some(at) = services(&root) {
+                check_template(&at, None, &Sandbox::operator(), &mut problems);
+            }
             stack(&root, &around, &mut problems).map(|stack| (root, stack))
         });
         match read {
@@ -77,11 +83,41 @@ impl StackDocument {
         &self.source
     }
 
+    /// What is wrong with it as a part of a workflow that has these inputs.
+    pub(in crate::document) fn check_inputs(&self, inputs: &Inputs, limits: &Limits) -> Diagnostics {
+        let mut problems = Problems::new(self.source.clone(), limits.max_problems);
+        for found in services(&self.root).map(|at| in_template(&at, &self.source).0).unwrap_or_default() {
+            check_inputs(&found, inputs, &mut problems);
+        }
+        problems.into_diagnostics()
+    }
+
+    /// The secret references in it that none of these sources can answer.
+    #[must_use]
+    pub fn check_secrets(&self, sources: &SecretSources) -> Diagnostics {
+        let mut problems = Problems::new(self.source.clone(), usize::MAX);
+        for (service, about) in &self.stack.services {
+            for (name, value) in &about.environment {
+                let EnvValue::Secret(reference) = value else { continue };
+                if let Some((message, hint)) = secrets::unknown(reference, sources) {
+                    let (span, path) = secrets::variable(&self.root, service.as_str(), name);
+                    problems.hinted(span, &path, message, hint);
+                }
+            }
+        }
+        problems.into_diagnostics()
+    }
+
     /// Where a path such as `services.web.ports[0]` stands, or the deepest part of it that is written.
     #[must_use]
     pub fn locate(&self, path: &str) -> Position {
         self.root.locate(path).start
     }
+}
+
+/// The part of a stack that may hold expressions.
+fn services(root: &Node) -> Option<At<'_>> {
+    root.get("services").map(|entry| At { node: &entry.value, path: "services".to_owned() })
 }
 
 fn stack(root: &Node, around: &Around<'_>, problems: &mut Problems) -> Option<Stack> {

@@ -9,6 +9,9 @@ use crate::document::decode::At;
 use crate::document::diagnostic::Problems;
 use crate::document::keys;
 
+/// What is wrong with a text that the system would take for shorter than it is.
+pub(super) const NUL: &str = "holds a NUL character, and no program can be given one";
+
 pub(super) fn process(at: &At<'_>, around: &Around<'_>, problems: &mut Problems) -> Option<Process> {
     let fields = at.fields(problems, "a process", keys::PROCESS, &[])?;
     let working_dir =
@@ -24,6 +27,9 @@ pub(super) fn process(at: &At<'_>, around: &Around<'_>, problems: &mut Problems)
         return None;
     }
     let mut command = at.texts(problems)?;
+    for word in at.one_or_many().iter().filter(|word| word.raw().is_some_and(|text| text.contains('\0'))) {
+        word.error(problems, NUL);
+    }
     let Some(program) = command.first_mut().filter(|program| !program.is_empty()) else {
         at.error(problems, "must name a program");
         return None;

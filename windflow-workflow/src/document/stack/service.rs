@@ -62,7 +62,8 @@ pub(super) fn service(at: &At<'_>, around: &Around<'_>, problems: &mut Problems)
         .and_then(|at| at.fields(problems, "x-windflow of a service", keys::SERVICE_OURS, keys::SERVICE_OURS_LATER));
     let found = ours.as_ref().and_then(|ours| ours.get("process"));
     service.process = found.and_then(|at| process(at, around, problems));
-    if fields.get("image").is_none() && found.is_none() && fields.get("build").is_none() {
+    let meant = fields.is_meant("image") || ours.as_ref().is_some_and(|ours| ours.is_meant("process"));
+    if fields.get("image").is_none() && found.is_none() && fields.get("build").is_none() && !meant {
         let hint = "name an 'image', or a process in 'x-windflow: { process: { command: […] } }'".to_owned();
         problems.hinted(fields.span, &fields.path, "says nothing to run", Some(hint));
     }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use windflow_core::Workflow;
-use windflow_core::workflow::{Finding, WorkflowSpec};
+use windflow_core::workflow::{Finding, Problem, WorkflowSpec};
+use windflow_core::{Registry, SecretSources, Workflow};
 
-use super::{expressions, lower, place};
+use super::{lower, place};
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Diagnostics, Problems};
+use crate::document::expressions;
 use crate::document::limits::Limits;
 use crate::document::reader::{check_text, read_source};
+use crate::document::secrets;
 use crate::document::source::{Position, Source};
 use crate::document::tree::{Kind, Node};
 use crate::expression::Sandbox;
@@ -61,7 +63,7 @@ impl WorkflowDocument {
         check_text(file, text.as_bytes(), limits)?;
         let mut problems = Problems::new(Source::new(file, text), limits.max_problems);
         let opened = match read_source(&mut problems, limits).0 {
-            Some(root) => lower::lower(&root, &mut problems).map(|(spec, whole)| Opened { root, spec, whole }),
+            Some(root) => lower::lower(&root, &mut problems).map(|(spec, nameless)| Opened { root, spec, nameless }),
             None => None,
         };
         match opened {
@@ -107,7 +109,7 @@ impl WorkflowDocument {
 pub(in crate::document) struct Opened {
     pub(in crate::document) root: Node,
     pub(in crate::document) spec: WorkflowSpec,
-    whole: bool,
+    nameless: Vec<String>,
 }
 
 impl Opened {
@@ -115,28 +117,63 @@ impl Opened {
     pub(in crate::document) fn finish(self, problems: &mut Problems) -> Option<WorkflowDocument> {
         self.check_expressions(problems);
         let source = problems.source.clone();
-        if !self.whole {
+        // Without any node there is no graph, and that has been told.
+        if self.spec.nodes.is_empty() {
             return None;
         }
         match Workflow::from_spec(self.spec) {
             Ok(workflow) if problems.is_empty() => Some(WorkflowDocument { source, root: self.root, workflow }),
             Ok(_) => None,
             Err(invalid) => {
-                // An expression that is never closed has been reported where it stands.
-                let own = invalid.problems.iter().filter(|problem| !problem.message.ends_with("never closes"));
-                for problem in own {
+                for problem in &invalid.problems {
                     if problems.is_full() {
                         break;
                     }
-                    problems.push(place::problem(problem, &self.root, &source));
+                    if !follows(problem, &self.nameless, problems) {
+                        problems.push(place::problem(problem, &self.root, &source));
+                    }
                 }
                 None
             }
         }
     }
 
+    /// Every secret reference in what the actions are given, and in the inputs it may come from.
+    pub(in crate::document) fn check_secrets(&self, sources: &SecretSources, problems: &mut Problems) {
+        let entries = |key: &str| match self.root.find(&[key]).map(|node| &node.kind) {
+            Some(Kind::Map(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        for entry in entries("inputs") {
+            if let Some(node) = entry.value.find(&["default"]) {
+                let at = At { node, path: format!("inputs.{}.default", entry.key) };
+                secrets::check_template(&at, sources, problems);
+            }
+        }
+        for entry in entries("nodes") {
+            for keys in [&["with"][..], &["compensate", "with"]] {
+                if let Some(node) = entry.value.find(keys) {
+                    let at = At { node, path: format!("nodes.{}.{}", entry.key, keys.join(".")) };
+                    secrets::check_template(&at, sources, problems);
+                }
+            }
+        }
+    }
+
+    /// What can be told of its nodes by the actions there are, located; some of it may only follow from other problems.
+    pub(in crate::document) fn lint(&self, actions: &Registry, source: &Source) -> Vec<Diagnostic> {
+        // What stands in for an action that could not be read is nobody's mistake.
+        let written = |finding: &Finding| {
+            let uses = self.root.find(&["nodes", finding.node.as_str(), "uses"]).map(|node| &node.kind);
+            matches!(uses, Some(Kind::Scalar(uses)) if finding.message.contains(&format!("'{}'", uses.text())))
+        };
+        let mut findings = self.spec.lint(actions);
+        findings.retain(|finding| finding.path != "uses" || written(finding));
+        findings.iter().map(|finding| place::finding(finding, &self.root, source)).collect()
+    }
+
     fn check_expressions(&self, problems: &mut Problems) {
-        let sandbox = Sandbox::operator();
+        let (sandbox, inputs) = (Sandbox::operator(), self.spec.inputs.as_ref());
         let source = problems.source.clone();
         let nodes = match self.root.find(&["nodes"]).map(|nodes| &nodes.kind) {
             Some(Kind::Map(entries)) => entries.as_slice(),
@@ -149,21 +186,39 @@ impl Opened {
                 entry.value.find(keys).map(|node| At { node, path })
             };
             if let Some(found) = at(&["if"]).and_then(|at| expressions::in_condition(&at, &source)) {
-                expressions::check(&found, &self.spec, &sandbox, problems);
+                expressions::check(&found, inputs, &sandbox, problems);
             }
             templates.extend(at(&["with"]).into_iter().chain(at(&["compensate", "with"])));
         }
         let outputs = self.root.find(&["outputs"]);
         templates.extend(outputs.map(|node| At { node, path: "outputs".to_owned() }));
         for at in templates {
-            let (found, unclosed) = expressions::in_template(&at, &source);
-            for (at, path) in unclosed {
-                let message = "opens an expression that '}}' never closes";
-                problems.push(Diagnostic::new(source.name(), at, path, message));
-            }
-            for found in found {
-                expressions::check(&found, &self.spec, &sandbox, problems);
-            }
+            expressions::check_template(&at, inputs, &sandbox, problems);
         }
     }
+}
+
+/// Whether a problem of the graph is there only because of another one that has been told.
+fn follows(problem: &Problem, nameless: &[String], told: &Problems) -> bool {
+    // An expression that is never closed has been reported where it stands.
+    if problem.message.ends_with("never closes") {
+        return true;
+    }
+    if nameless.iter().any(|name| problem.message.contains(&format!("'nodes.{name}'"))) {
+        return true;
+    }
+    // What a node waits for is not known when its `needs` are wrong, or under another key.
+    let read = problem.message.strip_prefix("reads the output of ").and_then(|rest| rest.split('\'').nth(1));
+    let waits = read.is_some() || problem.message.starts_with("'any' waits");
+    let Some(name) = problem.path.split('.').nth(1).filter(|_| waits) else { return false };
+    let (node, needs) = (format!("nodes.{name}."), format!("nodes.{name}.needs"));
+    told.iter().any(|other| {
+        let meant = |name: &str| other.hint.as_deref().is_some_and(|hint| hint.contains(&format!("'{name}'")));
+        if other.path.starts_with(&needs) {
+            // One that is not there hides only what was meant by it.
+            let known = other.message.starts_with("there is no node") || other.message.ends_with("is there twice");
+            return !known || read.is_some_and(meant);
+        }
+        other.path.starts_with(&node) && meant("needs")
+    })
 }

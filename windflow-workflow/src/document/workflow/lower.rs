@@ -1,7 +1,7 @@
 //! A workflow file turned into the engine's own form.
 
-use windflow_core::workflow::{OnFailure, WorkflowSpec};
-use windflow_core::{NodeName, WorkflowName};
+use windflow_core::workflow::{NodeSpec, OnFailure, WorkflowSpec};
+use windflow_core::{ActionName, NodeName, WorkflowName};
 
 use super::inputs::inputs;
 use super::node::node;
@@ -13,9 +13,9 @@ use crate::document::tree::Node;
 pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
     [("compensate", OnFailure::Compensate), ("stop", OnFailure::Stop)];
 
-/// The workflow a file describes, and whether every node of it could be read: only then is it worth while to check the
-/// graph. `None` when there is nothing to go on with.
-pub(super) fn lower(root: &Node, problems: &mut Problems) -> Option<(WorkflowSpec, bool)> {
+/// The workflow a file describes, and the nodes that are not in it because their names are none. `None` when there is
+/// nothing to go on with.
+pub(super) fn lower(root: &Node, problems: &mut Problems) -> Option<(WorkflowSpec, Vec<String>)> {
     let at = At::root(root);
     let fields = at.fields(problems, "a workflow", keys::WORKFLOW, keys::WORKFLOW_LATER)?;
     let name = fields
@@ -37,19 +37,25 @@ pub(super) fn lower(root: &Node, problems: &mut Problems) -> Option<(WorkflowSpe
     if let Some(at) = fields.get("outputs").filter(|at| !at.is_null()) {
         spec.outputs = at.entries(problems).map(|_| at.node.to_value());
     }
-    let mut whole = true;
+    let mut nameless = Vec::new();
     let nodes = fields.need(problems, "nodes", "a map of named nodes, each with 'uses'");
-    let Some(entries) = nodes.and_then(|at| at.entries(problems)) else { return Some((spec, false)) };
+    let Some(entries) = nodes.and_then(|at| at.entries(problems)) else { return Some((spec, nameless)) };
     for (entry, at) in entries {
-        let read = match NodeName::new(&entry.key) {
-            Ok(name) => node(name, &at, problems),
+        match NodeName::new(&entry.key) {
+            // A node that is nothing at all stays known by its name, so that what needs it is not wrong as well.
+            Ok(name) => spec.nodes.extend(node(name.clone(), &at, problems).or_else(|| nothing(name))),
             Err(error) => {
                 problems.error(entry.key_span, &at.path, error);
-                None
+                nameless.push(entry.key.to_string());
             }
-        };
-        whole &= read.is_some();
-        spec.nodes.extend(read);
+        }
     }
-    Some((spec, whole))
+    if let (true, true, Some(span)) = (spec.nodes.is_empty(), nameless.is_empty(), fields.key_span("nodes")) {
+        problems.error(span, "nodes", "must hold at least one node");
+    }
+    Some((spec, nameless))
+}
+
+fn nothing(name: NodeName) -> Option<NodeSpec> {
+    Some(NodeSpec::new(name, ActionName::new("_").ok()?))
 }

@@ -1,6 +1,5 @@
 //! Workflow files.
 
-mod expressions;
 mod file;
 mod inputs;
 mod lower;

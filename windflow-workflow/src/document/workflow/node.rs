@@ -112,7 +112,7 @@ fn compensate(at: &At<'_>, problems: &mut Problems) -> Option<Compensate> {
         if let (Some(with), Some(span)) = (fields.get("with"), fields.key_span("with")) {
             let hint = "name the action in 'uses'; the node's own compensation takes its input from the node";
             problems.hinted(span, &with.path, "has no action to give it to", Some(hint.to_owned()));
-        } else if fields.get("retry").is_none() {
+        } else if fields.get("retry").is_none() && !fields.is_meant("uses") {
             let hint = "name an action in 'uses', or write 'compensate: nothing'".to_owned();
             problems.hinted(fields.span, &fields.path, "says nothing", Some(hint));
         }

@@ -2,9 +2,9 @@
 
 use windflow_core::workflow::{Finding, Problem, Severity as CoreSeverity, references};
 
-use super::expressions::{Found, in_condition, in_template, members};
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Severity};
+use crate::document::expressions::{Found, in_condition, in_template, members};
 use crate::document::source::{Position, Source};
 use crate::document::tree::{Kind, Node};
 

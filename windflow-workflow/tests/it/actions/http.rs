@@ -193,6 +193,8 @@ async fn answers_are_bounded_in_size_and_time_and_headers_hold_no_line_breaks() 
     let url = format!("http://{}", listener.local_addr().unwrap());
     let error = operator(json!({"url": url, "timeout": "200ms"})).await.unwrap_err();
     assert_eq!(error.code, "http.lost", "{error}");
+    assert!(error.message.ends_with(": no answer within 200ms, its timeout"), "{error}");
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("timeout: 2m")), "{error}");
     let error = operator(json!({"url": server.url, "headers": {"X": "a\r\nY: b"}})).await.unwrap_err();
     assert_eq!(error.code, "input");
     let error = operator(json!({"url": "http://user:pass@127.0.0.1/"})).await.unwrap_err();

@@ -4,6 +4,8 @@ mod approve;
 mod deploy;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod https;
 mod registry;
 mod shell;
 mod wait;

@@ -36,4 +36,15 @@ async fn a_script_sees_its_input_and_nothing_else() {
     assert_eq!(action.perform(&cx, input).await.unwrap(), Outcome::Done(json!(3)));
     let error = action.perform(&cx, json!({"script": "secrets.x"})).await.unwrap_err();
     assert_eq!(error.code, "script.failed");
+    let told = action.check(&json!({"script": "let n = input.words.len();\nn + inputs.x + foo(1)", "input": {}}));
+    let told: Vec<String> = told.into_iter().map(|(path, message)| format!("{path}: {message}")).collect();
+    assert_eq!(
+        told,
+        [
+            "/script: line 2: there is no variable 'inputs' (did you mean 'input'?)",
+            "/script: line 2: there is no function 'foo' (did you mean 'floor'?)",
+        ]
+    );
+    assert_eq!(action.check(&json!({"script": "1 +"})).len(), 1);
+    assert_eq!(action.check(&json!({"script": "${{ inputs.script }}"})), []);
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use windflow_core::{Action, ErrorClass, Outcome, StepContext};
+use windflow_core::action::Services;
+use windflow_core::{Action, ErrorClass, NodeName, Outcome, RunId, StepContext};
 use windflow_workflow::ShellPolicy;
 use windflow_workflow::actions::ShellAction;
 
@@ -75,6 +76,32 @@ async fn it_is_off_unless_allowed() {
     assert_eq!(some.check(&json!({"argv": ["/bin/false"]}))[0].0, "/argv");
     let problems = shell().check(&json!({"argv": ["curl", "secret://env/TOKEN"]}));
     assert!(problems[0].1.contains("no secret"), "{problems:?}");
+}
+
+#[tokio::test]
+async fn what_no_program_can_be_given_is_told_before_and_during_a_run() {
+    let (cx, _) = step().build();
+    for (input, place, told) in [
+        (json!({"argv": ["/bin/echo", "a\0b"]}), "/argv", "argv[1] holds a NUL character"),
+        (json!({"argv": ["/bin/echo"], "cwd": "/\0"}), "/cwd", "cwd holds a NUL character"),
+        (json!({"argv": ["/bin/echo"], "env": {"A": "\0"}}), "/env", "A holds a NUL character"),
+    ] {
+        let (at, before) = shell().check(&input).remove(0);
+        assert!(at == place && before.contains(told), "{at}: {before}");
+        let error = shell().perform(&cx, input).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.class), ("input", ErrorClass::Terminal));
+        assert!(error.message.contains(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_is_named_with_its_length() {
+    // A step on the real clock.
+    let builder = StepContext::builder(RunId::new("run").unwrap(), NodeName::new("step").unwrap());
+    let (cx, _cancel) = builder.services(Services::default()).build();
+    let input = json!({"argv": ["/bin/sleep", "1000"], "timeout": "50ms"});
+    let error = shell().perform(&cx, input).await.unwrap_err();
+    assert!(error.message.ends_with("its timeout of 50ms is over"), "{error}");
 }
 
 fn is_alive(pid: &str) -> bool {

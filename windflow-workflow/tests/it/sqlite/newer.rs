@@ -29,8 +29,8 @@ async fn an_event_that_is_not_known_here_leaves_its_run_alone_and_no_other() {
 
     // As a newer version would leave it: with something to do, and with something in it that is news to us.
     let file = rusqlite::Connection::open(&path).unwrap();
-    let appended = "INSERT INTO journal SELECT id, last + 1, 1, at, epoch, CAST('[{\"type\":\"forked\",\"to\":\"x\"}]' AS BLOB) \
-                    FROM journal ORDER BY last DESC LIMIT 1; UPDATE heads SET seq = seq + 1; \
+    let appended = "INSERT INTO journal SELECT id, last + 1, 1, at, epoch, finished, CAST('[{\"type\":\"forked\",\"to\":\"x\"}]' AS BLOB) \
+                    FROM journal ORDER BY last DESC LIMIT 1; \
                     UPDATE runs SET wake_at = 0, state = 'running', worker = NULL, \
                     summary = json_set(summary, '$.state', 'running', '$.wake_at', 0)";
     file.execute_batch(appended).unwrap();

@@ -1,12 +1,20 @@
 //! Every expression of a document: can it be read, and are the inputs it reads there?
 
-use windflow_core::workflow::{Piece, WorkflowSpec, did_you_mean, pieces};
+use std::collections::BTreeMap;
+
+use windflow_core::workflow::{InputSpec, Piece, did_you_mean, pieces};
 
 use crate::document::decode::At;
 use crate::document::diagnostic::Problems;
 use crate::document::source::{Position, Source, Span};
 use crate::document::tree::{Kind, Node};
 use crate::expression::Sandbox;
+
+/// The inputs of a workflow.
+pub(super) type Inputs = BTreeMap<String, InputSpec>;
+
+/// What an expression may read; see [`windflow_core::Scope::to_value`].
+const GIVEN: [&str; 3] = ["inputs", "nodes", "run"];
 
 /// An expression and where it stands.
 #[derive(Debug)]
@@ -60,8 +68,9 @@ fn walk<'n>(
                     Piece::Expression(text) => Some(*text),
                     Piece::Text(_) => None,
                 });
-                for (nth, text) in expressions.enumerate() {
-                    found.push(stands(text, path, node.span, source.find_in(node.span, "${{", nth), 3, source));
+                let mut places = source.find_all(node.span, "${{");
+                for text in expressions {
+                    found.push(stands(text, path, node.span, places.next(), 3, source));
                 }
             }
             Err(at) => {
@@ -97,45 +106,69 @@ fn stands<'n>(
     source: &Source,
 ) -> Found<'n> {
     let open = open.unwrap_or(span.start);
-    let column = usize::try_from(open.column).unwrap_or(1) - 1 + skip;
-    let rest: String = source.line(open.line).unwrap_or_default().chars().skip(column).collect();
-    let space = rest.chars().take_while(|c| *c == ' ').count();
+    let rest = source.rest(open.right(skip));
+    let bare = rest.trim_start_matches(' ');
+    let space = rest.len() - bare.len();
     let first = text.split('\n').next().unwrap_or_default();
-    let verbatim = rest.trim_start_matches(' ').starts_with(first);
+    let verbatim = bare.starts_with(first);
     let start = if verbatim { open.right(skip + space) } else { open };
     Found { text, path: path.to_owned(), start, verbatim }
 }
 
-/// Checks what an expression says on its own: its syntax, and the inputs it reads.
-pub(super) fn check(found: &Found<'_>, spec: &WorkflowSpec, sandbox: &Sandbox, problems: &mut Problems) {
+/// Checks every expression in a template: that it is closed, can be read, and names only what is there. `inputs` are those
+/// of the workflow, when they are known.
+pub(super) fn check_template(at: &At<'_>, inputs: Option<&Inputs>, sandbox: &Sandbox, problems: &mut Problems) {
+    let (found, unclosed) = in_template(at, &problems.source.clone());
+    for (at, path) in unclosed {
+        problems.error(Span { start: at, end: at }, &path, "opens an expression that '}}' never closes");
+    }
+    for found in found {
+        check(&found, inputs, sandbox, problems);
+    }
+}
+
+/// Checks what an expression says on its own.
+pub(super) fn check(found: &Found<'_>, inputs: Option<&Inputs>, sandbox: &Sandbox, problems: &mut Problems) {
+    if let (true, Some(inputs)) = (check_names(found, sandbox, problems), inputs) {
+        check_inputs(found, inputs, problems);
+    }
+}
+
+/// Its syntax, and the functions and variables it names. Whether it can be read.
+fn check_names(found: &Found<'_>, sandbox: &Sandbox, problems: &mut Problems) -> bool {
     if problems.is_full() {
-        return;
+        return false;
     }
-    let file = problems.source.name().to_owned();
-    let note = |at: Position, message: String| crate::document::Diagnostic::new(&file, at, &found.path, message);
-    if let Err(error) = sandbox.check(found.text) {
-        let line = found.text.split('\n').nth(error.line.saturating_sub(1)).unwrap_or_default();
-        let before: usize = line.chars().take(error.column.saturating_sub(1)).map(char::len_utf8).sum();
-        let at = if error.line <= 1 { found.place(before) } else { found.start };
-        let shown: String = found.text.chars().take(60).collect();
-        problems.push(note(
-            at,
-            format!("cannot read the expression '{shown}': {}", error.message.replace("script", "expression")),
-        ));
-        return;
+    let (wrong, read) = match sandbox.check(found.text, &GIVEN) {
+        Ok(wrong) => (wrong, true),
+        Err(error) => (vec![error], false),
+    };
+    for wrong in wrong {
+        let line = found.text.split('\n').nth(wrong.line.saturating_sub(1)).unwrap_or_default();
+        let before: usize = line.chars().take(wrong.column.saturating_sub(1)).map(char::len_utf8).sum();
+        let at = if wrong.line <= 1 { found.place(before) } else { found.start };
+        let message = if read {
+            wrong.message
+        } else {
+            let shown: String = found.text.chars().take(60).collect();
+            format!("cannot read the expression '{shown}': {}", wrong.message.replace("script", "expression"))
+        };
+        problems.hinted(Span { start: at, end: at }, &found.path, message, wrong.hint);
     }
-    let Some(inputs) = &spec.inputs else { return };
+    read
+}
+
+/// Checks that the inputs an expression reads are there.
+pub(super) fn check_inputs(found: &Found<'_>, inputs: &Inputs, problems: &mut Problems) {
     for (name, byte) in members(found.text, "inputs") {
-        if inputs.contains_key(name) {
+        if inputs.contains_key(name) || problems.is_full() {
             continue;
         }
+        let at = found.place(byte);
         let message = format!("reads 'inputs.{name}', and there is no such input");
-        let mut problem = note(found.place(byte), message);
-        problem.hint = did_you_mean(name, inputs.keys().map(String::as_str));
-        if problem.hint.is_none() && inputs.is_empty() {
-            problem.hint = Some("the workflow has no inputs".to_owned());
-        }
-        problems.push(problem);
+        let hint = did_you_mean(name, inputs.keys().map(String::as_str));
+        let hint = hint.or_else(|| inputs.is_empty().then(|| "the workflow has no inputs".to_owned()));
+        problems.hinted(Span { start: at, end: at }, &found.path, message, hint);
     }
 }
 
