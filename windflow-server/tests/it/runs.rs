@@ -193,10 +193,11 @@ fn a_run_that_a_newer_version_has_written_to_is_left_as_it_is() {
         world.expect(0, &format!("runs approve {id}"));
     }
     let file = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
-    let newer = "UPDATE runs SET summary = json_set(summary, '$.version', 2, '$.build', '9.9.9') WHERE run = 'r'";
+    let newer = "UPDATE runs SET version = 2, build = '9.9.9' WHERE run = 'r'";
     file.execute(newer, []).unwrap();
     let row = || {
-        let row = "SELECT summary || epoch || (SELECT count(*) FROM journal AS j WHERE j.id = r.id) FROM runs AS r";
+        let row =
+            "SELECT state || build || epoch || (SELECT count(*) FROM journal AS j WHERE j.id = r.id) FROM runs AS r";
         file.query_row(&format!("{row} WHERE run = 'r'"), [], |row| row.get::<_, String>(0)).unwrap()
     };
     let before = row();

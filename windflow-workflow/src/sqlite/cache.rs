@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Row;
 use windflow_core::store::{Created, WorkerId};
-use windflow_core::{ContentHash, Epoch, Namespace, RunId, Seq, StoreError, Summary, Timestamp};
+use windflow_core::{ContentHash, Epoch, Namespace, RunId, StoreError, Summary, Timestamp};
 
 use super::fault::{Failure, corrupt};
 
@@ -27,18 +27,17 @@ pub(super) struct Known {
 impl Known {
     /// Reads what [`Group`](super::group::Group) selects.
     pub(super) fn read(path: &Path, row: &Row<'_>) -> Result<Self, Failure> {
-        let run: String = row.get(1)?;
-        let fingerprint: String = row.get(2)?;
-        let worker: Option<String> = row.get(5)?;
-        let until: Option<i64> = row.get(6)?;
-        let text: String = row.get(7)?;
+        let fingerprint: String = row.get(1)?;
+        let worker: Option<String> = row.get(4)?;
+        let until: Option<i64> = row.get(5)?;
+        let text: String = row.get(6)?;
         Ok(Self {
             id: row.get(0)?,
-            fingerprint: fingerprint.parse().map_err(|error| corrupt(path, format_args!("run '{run}': {error}")))?,
-            key: row.get(3)?,
-            epoch: Epoch(unsigned(row.get(4)?)),
+            fingerprint: fingerprint.parse().map_err(|error| corrupt(path, format_args!("a run's row: {error}")))?,
+            key: row.get(2)?,
+            epoch: Epoch(unsigned(row.get(3)?)),
             lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(until.unwrap_or_default())))),
-            summary: summary(path, &text, row.get(8)?, row.get(9)?, row.get(10)?)?,
+            summary: summary(path, &text)?,
             row_missing: false,
             row_changed: false,
         })
@@ -67,15 +66,9 @@ impl Known {
     }
 }
 
-/// A summary from its row, and the last of the run's rows in the journal, which may be newer.
-pub(super) fn summary(path: &Path, text: &str, seq: i64, at: i64, finished: i64) -> Result<Summary, StoreError> {
-    let mut summary: Summary =
-        serde_json::from_str(text).map_err(|error| corrupt(path, format_args!("a run's row: {error}")))?;
-    if Seq(unsigned(seq)) > summary.seq {
-        (summary.seq, summary.updated_at) = (Seq(unsigned(seq)), Timestamp(unsigned(at)));
-        summary.finished = u32::try_from(finished).unwrap_or_default();
-    }
-    Ok(summary)
+/// A summary from its row.
+pub(super) fn summary(path: &Path, text: &str) -> Result<Summary, StoreError> {
+    serde_json::from_str(text).map_err(|error| corrupt(path, format_args!("a run's row: {error}")))
 }
 
 /// A number as SQLite keeps it: the end of time is as far as it goes.

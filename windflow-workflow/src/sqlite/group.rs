@@ -388,30 +388,36 @@ impl<'a> Group<'a> {
         let mut update = self.connection.prepare_cached(sql::UPDATE_RUN)?;
         for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)).filter(|known| known.row_changed) {
             let summary = &known.summary;
-            let unwritable = |error| StoreError::new(Fault::Unavailable, format_args!("a run's row: {error}"));
-            let text = serde_json::to_string(summary).map_err(unwritable)?;
-            let (state, wake_at) = (summary.state.as_str(), summary.wake_at.map(|at| signed(at.0)));
+            let (state, updated_at) = (summary.state.as_str(), signed(summary.updated_at.0));
+            let wake_at = summary.wake_at.map(|at| signed(at.0));
             let worker = known.lease.as_ref().map(|(worker, _)| &*worker.0);
             let until = known.lease.as_ref().map(|(_, until)| signed(until.0));
-            let epoch = signed(known.epoch.0);
+            let (id, problem, epoch) = (known.id, &summary.problem, signed(known.epoch.0));
+            let (version, build) = (summary.version, &*summary.build);
             if known.row_missing {
                 insert.execute(params![
-                    known.id,
+                    id,
                     state,
+                    updated_at,
                     wake_at,
+                    problem,
+                    version,
+                    build,
                     epoch,
                     worker,
                     until,
-                    text,
                     summary.run.as_str(),
                     summary.namespace.as_str(),
                     known.key,
-                    known.fingerprint.to_string(),
+                    known.fingerprint.bytes(),
                     summary.workflow.as_str(),
+                    summary.hash.bytes(),
+                    summary.total,
                     signed(summary.created_at.0),
                 ])?;
             } else {
-                update.execute(params![known.id, state, wake_at, epoch, worker, until, text])?;
+                update
+                    .execute(params![id, state, updated_at, wake_at, problem, version, build, epoch, worker, until])?;
             }
             wrote = true;
         }

@@ -11,7 +11,7 @@ use windflow_core::{ContentHash, Epoch, Namespace, Recorded, RunId, Seq, StoreEr
 
 use super::cache::{self, signed, unsigned};
 use super::fault::{Moment, corrupt, decode, store_error};
-use super::sql::join_head;
+use super::sql::{join_head, summary_json};
 use super::store::SqliteStore;
 
 fn failed(store: &SqliteStore) -> impl Fn(sqlx::Error) -> StoreError + '_ {
@@ -53,26 +53,24 @@ pub(super) async fn journal(store: &SqliteStore, run: &RunId, after: Seq) -> Res
 }
 
 fn row_summary(store: &SqliteStore, row: &SqliteRow) -> Result<Summary, StoreError> {
-    cache::summary(store.path(), row.get(0), row.get(1), row.get(2), row.get(3))
+    cache::summary(store.path(), row.get(0))
 }
 
 pub(super) async fn summary(store: &SqliteStore, run: &RunId) -> Result<Option<Summary>, StoreError> {
-    let row = sqlx::query(concat!(
-        "SELECT r.summary, h.last, h.at, h.finished FROM runs AS r ",
-        join_head!(),
-        " WHERE r.run = ?"
-    ))
-    .bind(run.to_string())
-    .fetch_optional(store.pool())
-    .await
-    .map_err(failed(store))?;
+    let row = sqlx::query(concat!("SELECT ", summary_json!(), " FROM runs AS r ", join_head!(), " WHERE r.run = ?"))
+        .bind(run.to_string())
+        .fetch_optional(store.pool())
+        .await
+        .map_err(failed(store))?;
     row.map(|row| row_summary(store, &row)).transpose()
 }
 
 pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Summary>, StoreError> {
     let states: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
     let rows = sqlx::query(concat!(
-        "SELECT r.summary, h.last, h.at, h.finished FROM runs AS r ",
+        "SELECT ",
+        summary_json!(),
+        " FROM runs AS r ",
         join_head!(),
         " WHERE r.namespace = ?1 AND (?2 IS NULL OR r.workflow = ?2) \
          AND (?3 = '[]' OR r.state IN (SELECT value FROM json_each(?3))) \

@@ -19,7 +19,8 @@ const APPLICATION: i64 = 0x5746_4c57;
 ///
 /// - `journal` has one row per append, in the order of the appends: those of many runs fill few pages, and only pages are
 ///   written. How far a run is stands in its last row.
-/// - `runs` changes only when something about a run changes that is searched for.
+/// - `runs` changes only when something about a run changes that is searched for. Its rows are small: many runs that end at
+///   about the same time change few pages.
 /// - An inbox entry that was taken in loses its `request`; it stays when its dedup key must be remembered.
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE runs (
@@ -27,18 +28,23 @@ CREATE TABLE runs (
     run TEXT NOT NULL UNIQUE,
     namespace TEXT NOT NULL,
     key TEXT,
-    fingerprint TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
     workflow TEXT NOT NULL,
-    state TEXT NOT NULL,
-    wake_at INTEGER,
+    hash BLOB NOT NULL,
+    total INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    wake_at INTEGER,
+    problem TEXT,
+    version INTEGER NOT NULL,
+    build TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     worker TEXT,
-    until INTEGER,
-    summary TEXT NOT NULL
+    until INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX runs_by_key ON runs (namespace, key) WHERE key IS NOT NULL;
-CREATE INDEX runs_by_namespace ON runs (namespace, state);
+CREATE INDEX runs_by_namespace ON runs (namespace);
 CREATE INDEX runs_by_wake ON runs (namespace, wake_at, worker, until) WHERE wake_at IS NOT NULL;
 
 CREATE TABLE journal (

@@ -10,11 +10,12 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// Grows when another process has written; asked within a transaction, so that nobody writes meanwhile.
 pub(super) const VERSION: &str = "PRAGMA data_version";
 
-pub(super) const INSERT_RUN: &str = "INSERT INTO runs (id, state, wake_at, epoch, worker, until, summary, run, namespace, key, fingerprint, workflow, \
-     created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+pub(super) const INSERT_RUN: &str = "INSERT INTO runs (id, state, updated_at, wake_at, problem, version, build, epoch, worker, until, run, namespace, key, \
+     fingerprint, workflow, hash, total, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-pub(super) const UPDATE_RUN: &str =
-    "UPDATE runs SET state = ?2, wake_at = ?3, epoch = ?4, worker = ?5, until = ?6, summary = ?7 WHERE id = ?1";
+pub(super) const UPDATE_RUN: &str = "UPDATE runs SET state = ?2, updated_at = ?3, wake_at = ?4, problem = ?5, version = ?6, build = ?7, epoch = ?8, \
+     worker = ?9, until = ?10 WHERE id = ?1";
 
 pub(super) const APPEND: &str =
     "INSERT INTO journal (id, last, count, at, epoch, finished, events) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -27,17 +28,35 @@ macro_rules! join_head {
 }
 pub(super) use join_head;
 
-/// Runs that are named in a list, as [`Known::read`](super::cache::Known::read) takes them.
-pub(super) const FIND_RUNS: &str = concat!(
-    "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.last, h.at, h.finished \
-     FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.run = wanted.value ",
-    join_head!()
-);
+/// A run's row as JSON, from `r` and `h`.
+macro_rules! summary_json {
+    () => {
+        "json_object('run', r.run, 'namespace', r.namespace, 'workflow', r.workflow, \
+         'hash', 'sha256:' || lower(hex(r.hash)), 'state', r.state, 'seq', h.last, 'created_at', r.created_at, \
+         'updated_at', max(r.updated_at, h.at), 'wake_at', r.wake_at, 'finished', h.finished, 'total', r.total, \
+         'problem', r.problem, 'version', r.version, 'build', r.build)"
+    };
+}
+pub(super) use summary_json;
+
+/// What [`Known::read`](super::cache::Known::read) takes.
+macro_rules! known {
+    () => {
+        concat!(
+            "SELECT r.id, 'sha256:' || lower(hex(r.fingerprint)), r.key, r.epoch, r.worker, r.until, ",
+            summary_json!()
+        )
+    };
+}
+
+/// Runs that are named in a list.
+pub(super) const FIND_RUNS: &str =
+    concat!(known!(), " FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.run = wanted.value ", join_head!());
 
 /// Runs by namespace and key.
 pub(super) const FIND_KEYS: &str = concat!(
-    "SELECT r.id, r.run, r.fingerprint, r.key, r.epoch, r.worker, r.until, r.summary, h.last, h.at, h.finished \
-     FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.namespace = wanted.value ->> 0 \
+    known!(),
+    " FROM json_each(?1) AS wanted CROSS JOIN runs AS r ON r.namespace = wanted.value ->> 0 \
      AND r.key = wanted.value ->> 1 ",
     join_head!()
 );

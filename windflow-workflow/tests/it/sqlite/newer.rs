@@ -31,8 +31,7 @@ async fn an_event_that_is_not_known_here_leaves_its_run_alone_and_no_other() {
     let file = rusqlite::Connection::open(&path).unwrap();
     let appended = "INSERT INTO journal SELECT id, last + 1, 1, at, epoch, finished, CAST('[{\"type\":\"forked\",\"to\":\"x\"}]' AS BLOB) \
                     FROM journal ORDER BY last DESC LIMIT 1; \
-                    UPDATE runs SET wake_at = 0, state = 'running', worker = NULL, \
-                    summary = json_set(summary, '$.state', 'running', '$.wake_at', 0)";
+                    UPDATE runs SET wake_at = 0, state = 'running', worker = NULL";
     file.execute_batch(appended).unwrap();
     let journal = || {
         let all = "SELECT group_concat(last || ':' || CAST(events AS TEXT)) FROM journal WHERE id = 1";
