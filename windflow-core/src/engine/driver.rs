@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::aside::is_for_good;
 use super::builder::Inner;
 use super::chunk;
+use super::durable::Decided;
 use super::error::WaitError;
 use super::handle::Report;
 use super::hub::Known;
@@ -22,29 +23,24 @@ use super::perform::task;
 use super::reporter::Reporter;
 use super::task::Task;
 use crate::action::RunScope;
-use crate::id::{NodeIndex, Seq};
+use crate::id::NodeIndex;
 use crate::outcome::StepError;
 use crate::planted::{Bug, is_planted};
-use crate::run::{Command, Event, Input, Recorded, Refused, Run, RunState};
-use crate::sink::Emitted;
-use crate::store::{Batch, Fault, Lease, StoreError};
+use crate::run::{Command, Event, Input, Refused, Run, RunState};
+use crate::store::{Lease, StoreError};
 use crate::time::Timestamp;
 
 /// A run that only waits, and for longer than this, is given back to the store.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long it waits before it tries again for the first time.
-const FIRST_DELAY: Duration = Duration::from_millis(50);
-/// How long a driver tries to make a decision durable while the store does not answer or is full.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Driver {
-    inner: Arc<Inner>,
-    lease: Lease,
-    run: Run,
+    pub(super) inner: Arc<Inner>,
+    pub(super) lease: Lease,
+    pub(super) run: Run,
     mailbox: Arc<Mailbox>,
     scope: Arc<RunScope>,
     /// What runs for the run.
-    open: Open,
+    pub(super) open: Open,
     /// Asks the open attempts to stop.
     stop: Arc<CancellationToken>,
     /// Ends their tasks.
@@ -53,7 +49,7 @@ pub(super) struct Driver {
     drop_at: Option<Timestamp>,
     checkpoints: Vec<oneshot::Sender<Result<(), StepError>>>,
     /// Whether the lease was given back with the last append.
-    released: bool,
+    pub(super) released: bool,
     /// Whether those who wait were told that it cannot go on by itself.
     halted: bool,
     /// News that wait to be taken in, what they come to, and tasks that wait to be started: room that is kept, because a
@@ -61,14 +57,6 @@ pub(super) struct Driver {
     news: Vec<Input>,
     events: Vec<Event>,
     tasks: Vec<Task>,
-}
-
-/// What came of some news, to be made durable as one.
-struct Decided {
-    after: Seq,
-    at: Timestamp,
-    events: Arc<[Event]>,
-    consumed: Vec<u64>,
 }
 
 /// How a run was left.
@@ -85,7 +73,7 @@ impl Rest {
 }
 
 /// Why a driver stopped.
-enum End {
+pub(super) enum End {
     /// The run needs nobody now.
     Rest,
     /// Somebody else owns it, or its decisions cannot be made durable: what is in memory means nothing.
@@ -292,79 +280,6 @@ impl Driver {
         Ok(())
     }
 
-    fn batch(&self, decided: &Decided) -> Batch {
-        Batch {
-            lease: self.lease.clone(),
-            after: decided.after,
-            at: decided.at,
-            events: Arc::clone(&decided.events),
-            summary: self.run.summary(),
-            consumed: decided.consumed.clone(),
-            release: self.open.is_empty() && self.run.state().is_final(),
-        }
-    }
-
-    async fn append(&mut self, decided: Decided) -> Result<(), End> {
-        let batch = self.batch(&decided);
-        let release = batch.release;
-        if let Err(error) = self.inner.store.append(batch).await {
-            self.append_again(&decided, error).await?;
-        }
-        self.released = release;
-        self.emit(&decided);
-        Ok(())
-    }
-
-    /// Makes a decision durable whose first append has failed.
-    async fn append_again(&self, decided: &Decided, mut error: StoreError) -> Result<(), End> {
-        let give_up_at = self.inner.now().after(PATIENCE);
-        let mut delay = FIRST_DELAY;
-        loop {
-            match error.fault {
-                // It may have happened: nothing is decided before that is known.
-                Fault::Unknown if is_planted(Bug::UnknownCommitIsSuccess) || self.is_durable(decided).await => {
-                    return Ok(());
-                }
-                Fault::Unavailable | Fault::Full if self.inner.now() < give_up_at => {
-                    // Told once where people see it: until it is over, the run stands still.
-                    if delay == FIRST_DELAY {
-                        tracing::error!(run = %self.run.id(), %error, "the run waits for its state file");
-                    } else {
-                        tracing::warn!(run = %self.run.id(), %error, "a decision is not durable yet");
-                    }
-                    self.inner.services.clock.sleep_until(self.inner.now().after(delay)).await;
-                    delay = (delay * 2).min(Duration::from_secs(2));
-                }
-                _ => return Err(End::Lost(error)),
-            }
-            match self.inner.store.append(self.batch(decided)).await {
-                Ok(()) => return Ok(()),
-                Err(next) => error = next,
-            }
-        }
-    }
-
-    /// Whether a decision is durable after all. When that cannot be found out either, the run is given up: the next claim
-    /// fences out whatever may still be on its way.
-    async fn is_durable(&self, Decided { after, events, .. }: &Decided) -> bool {
-        match self.inner.store.journal(self.run.id(), *after).await {
-            Ok(found) => {
-                found.len() == events.len()
-                    && found.iter().zip(events.iter()).all(|(a, b)| a.epoch == self.lease.epoch && a.event == *b)
-            }
-            Err(_) => false,
-        }
-    }
-
-    fn emit(&self, Decided { after, at, events, .. }: &Decided) {
-        if self.inner.sinks.is_empty() {
-            return;
-        }
-        let recorded = record(*after, *at, self.lease.epoch, events);
-        let emitted = Emitted { run: self.run.id(), workflow: self.run.workflow(), events: &recorded };
-        self.inner.sinks.iter().for_each(|sink| sink.emit(&emitted));
-    }
-
     /// Compares what runs with what is owed: starts what is missing, asks what is no longer owed to stop. What ends at
     /// once is news.
     async fn reconcile(&mut self) {
@@ -515,12 +430,4 @@ impl Driver {
         }
         self.halted = halted;
     }
-}
-
-/// Events at their places.
-pub(super) fn record(after: Seq, at: Timestamp, epoch: crate::id::Epoch, events: &[Event]) -> Vec<Recorded> {
-    (after.0 + 1..)
-        .zip(events)
-        .map(|(seq, event)| Recorded { seq: Seq(seq), at, epoch, event: event.clone() })
-        .collect()
 }

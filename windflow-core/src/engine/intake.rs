@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::aside::is_for_good;
 use super::builder::{Drive, Inner};
-use super::driver::{Driver, record};
+use super::driver::Driver;
+use super::durable::record;
 use super::error::WaitError;
 use super::hub::Known;
 use super::load::{check, read};

@@ -4,6 +4,7 @@ mod aside;
 mod builder;
 mod chunk;
 mod driver;
+mod durable;
 mod error;
 mod facade;
 mod handle;

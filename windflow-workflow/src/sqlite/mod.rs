@@ -1,6 +1,7 @@
 //! Journals in one SQLite file: the embedded default.
 
 mod cache;
+mod decide;
 mod fault;
 mod group;
 mod liveness;

@@ -1,0 +1,280 @@
+//! What each request comes to, decided in memory before anything is written: what one is refused for fails it alone.
+
+use rusqlite::{OptionalExtension as _, params};
+use windflow_core::store::{Batch, Claim, Created, Fault, Lease, NewRun, Submission, WorkerId};
+use windflow_core::{Epoch, RunId, Seq, StoreError, Summary, Timestamp};
+
+use super::cache::{Known, signed, unsigned};
+use super::fault::{Failure, Moment};
+use super::group::Group;
+use super::request::{Answer, Request};
+use super::sql;
+use super::store::Shared;
+
+/// A row of the journal to be written.
+pub(super) struct Appended {
+    pub(super) id: i64,
+    pub(super) last: Seq,
+    pub(super) count: usize,
+    pub(super) at: Timestamp,
+    pub(super) epoch: Epoch,
+    pub(super) finished: u32,
+    pub(super) events: Vec<u8>,
+}
+
+impl Group<'_> {
+    pub(super) fn decide(&mut self, requests: &mut std::vec::IntoIter<Request>) -> Result<(), Failure> {
+        for request in requests {
+            match request {
+                Request::Create { new, events, to } => {
+                    let answer = self.create(*new, events);
+                    self.answer(answer, |answer| Answer::Created(to, answer))?;
+                }
+                Request::Append { batch, events, to } => {
+                    let answer = self.append(*batch, events);
+                    self.answer(answer, |answer| Answer::Done(to, answer))?;
+                }
+                Request::Claim { run, worker, now, until, to } => {
+                    let answer = self.claim(run, worker, now, until);
+                    self.answer(answer, |answer| Answer::Claimed(to, answer))?;
+                }
+                Request::Renew { worker, until, to } => {
+                    let answer = self.renew(worker, until);
+                    self.answer(answer, |answer| Answer::Done(to, answer))?;
+                }
+                Request::Release { lease, to } => {
+                    let answer = self.release(&lease);
+                    self.answer(answer, |answer| Answer::Done(to, answer))?;
+                }
+                Request::Look => {}
+                Request::Submit { submission, to } => {
+                    let answer = self.submit(*submission);
+                    self.answer(answer, |answer| Answer::Submitted(to, answer))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an answer for later. SQLite's failures are the whole group's, all others this request's own.
+    fn answer<T>(
+        &mut self,
+        answer: Result<T, Trouble>,
+        keep: impl FnOnce(Result<T, StoreError>) -> Answer,
+    ) -> Result<(), Failure> {
+        let (answer, failure) = match answer {
+            Ok(answer) => (Ok(answer), None),
+            Err(Trouble::Refused(error)) => (Err(error), None),
+            Err(Trouble::Sqlite(error)) => {
+                let said = Failure::Sqlite(error).said(&self.shared.path, Moment::Before);
+                (Err(said.clone()), Some(Failure::Ours(said)))
+            }
+        };
+        self.answers.push(keep(answer));
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn known(&mut self, run: &RunId) -> Result<&mut Known, Trouble> {
+        let path = &self.shared.path;
+        let known = self.cache.runs.get_mut(run);
+        known.ok_or_else(|| {
+            Trouble::refused(Fault::NotFound, format_args!("{}: there is no run '{run}'", path.display()))
+        })
+    }
+
+    fn create(&mut self, new: NewRun, events: Vec<u8>) -> Result<Created, Trouble> {
+        let run = new.summary.run.clone();
+        let key = new.key.clone().map(|key| (new.summary.namespace.clone(), key));
+        let there = Some(&run).filter(|run| self.cache.runs.contains_key(*run));
+        if let Some(there) = there.or_else(|| key.as_ref().and_then(|key| self.keys.get(key))).cloned() {
+            return Ok(self.known(&there)?.exists());
+        }
+        fits(self.shared, &new.summary, &run, Seq(0), new.events.len())?;
+        self.vouch(&new.worker)?;
+        for blob in new.blobs.iter().filter(|blob| !self.cache.blobs.contains(&blob.hash)) {
+            let insert = "INSERT INTO blobs (hash, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            sql::execute(self.connection, insert, params![blob.hash.to_string(), &*blob.bytes])?;
+            self.wrote = true;
+        }
+        // Forgotten again with everything else should the commit fail.
+        self.cache.blobs.extend(new.blobs.iter().map(|blob| blob.hash));
+        let id = self.cache.last_id.unwrap_or_default() + 1;
+        self.cache.last_id = Some(id);
+        let epoch = Epoch(1);
+        let (last, finished) = (new.summary.seq, new.summary.finished);
+        self.journal(Appended { id, last, count: new.events.len(), at: new.at, epoch, finished, events });
+        if let Some(key) = key {
+            self.keys.insert(key, run.clone());
+        }
+        let known = Known {
+            id,
+            fingerprint: new.fingerprint,
+            key: new.key,
+            epoch,
+            lease: Some((new.worker.clone(), new.until)),
+            summary: new.summary,
+            row_missing: true,
+            row_changed: true,
+        };
+        self.cache.runs.insert(run.clone(), known);
+        self.changed.insert(run.clone());
+        Ok(Created::New(Lease { run, worker: new.worker, epoch }))
+    }
+
+    fn journal(&mut self, row: Appended) {
+        if row.count > 0 {
+            self.journal.push(row);
+        }
+    }
+
+    fn append(&mut self, batch: Batch, events: Vec<u8>) -> Result<(), Trouble> {
+        let (shared, run) = (self.shared, &batch.lease.run);
+        if !self.cache.runs.contains_key(run) {
+            self.learn(sql::FIND_RUNS, &serde_json::to_string(&[run]).unwrap_or_default())?;
+        }
+        let known = self.known(run)?;
+        if known.epoch != batch.lease.epoch {
+            let what = format_args!("{}: '{run}' is held under epoch {}", shared.path.display(), known.epoch);
+            return Err(Trouble::refused(Fault::Fenced, what));
+        }
+        if known.summary.seq != batch.after {
+            let what = format_args!("{}: the journal of '{run}' ends at {}", shared.path.display(), known.summary.seq);
+            return Err(Trouble::refused(Fault::Conflict, what));
+        }
+        fits(shared, &batch.summary, run, batch.after, batch.events.len())?;
+        let (id, epoch, last, finished) = (known.id, known.epoch, batch.summary.seq, batch.summary.finished);
+        known.take(batch.summary);
+        let news = if batch.release { known.give_back() } else { None };
+        if known.row_changed {
+            self.changed.insert(run.clone());
+        }
+        self.news.extend(news);
+        self.journal(Appended { id, last, count: batch.events.len(), at: batch.at, epoch, finished, events });
+        if !batch.consumed.is_empty() {
+            // Entries with a dedup key stay as memories of it.
+            let forget = "UPDATE inbox SET request = NULL, principal = '' WHERE id = ?1 AND dedup IS NOT NULL \
+                          AND entry IN (SELECT value FROM json_each(?2))";
+            let delete = "DELETE FROM inbox WHERE id = ?1 AND dedup IS NULL \
+                          AND entry IN (SELECT value FROM json_each(?2))";
+            let consumed = serde_json::to_string(&batch.consumed).unwrap_or_default();
+            for text in [forget, delete] {
+                sql::execute(self.connection, text, params![id, consumed])?;
+            }
+            self.wrote = true;
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, run: RunId, worker: WorkerId, now: Timestamp, until: Timestamp) -> Result<Claim, Trouble> {
+        if let Some((by, held)) = self.known(&run)?.lease.clone() {
+            let renewed = self.cache.workers.as_ref().and_then(|workers| workers.get(&by)).copied();
+            let held = held.max(renewed.unwrap_or_default());
+            if by != worker && held > now && self.shared.liveness.lives(&by) {
+                return Ok(Claim::Held { by, until: held });
+            }
+        }
+        self.vouch(&worker)?;
+        let known = self.known(&run)?;
+        known.epoch = Epoch(known.epoch.0 + 1);
+        known.lease = Some((worker.clone(), until));
+        known.row_changed = true;
+        let epoch = known.epoch;
+        self.changed.insert(run.clone());
+        Ok(Claim::Taken(Lease { run, worker, epoch }))
+    }
+
+    /// Lets other processes see that a worker lives, from before its first lease on.
+    fn vouch(&mut self, worker: &WorkerId) -> Result<(), Trouble> {
+        let new = self.shared.liveness.vouch(worker).map_err(|error| {
+            let what = format_args!("{}: cannot lock the file of worker {worker}: {error}", self.shared.path.display());
+            Trouble::refused(Fault::Unavailable, what)
+        })?;
+        if new { self.renew(worker.clone(), Timestamp(0)) } else { Ok(()) }
+    }
+
+    fn renew(&mut self, worker: WorkerId, until: Timestamp) -> Result<(), Trouble> {
+        let upsert = "INSERT INTO workers (worker, until) VALUES (?1, ?2) \
+                      ON CONFLICT DO UPDATE SET until = max(until, excluded.until)";
+        sql::execute(self.connection, upsert, params![&*worker.0, signed(until.0)])?;
+        if let Some(workers) = &mut self.cache.workers {
+            let entry = workers.entry(worker).or_default();
+            *entry = until.max(*entry);
+        }
+        self.wrote = true;
+        Ok(())
+    }
+
+    fn release(&mut self, lease: &Lease) -> Result<(), Trouble> {
+        let known = self.known(&lease.run)?;
+        if known.epoch != lease.epoch || known.lease.is_none() {
+            return Ok(());
+        }
+        let news = known.give_back();
+        self.changed.insert(lease.run.clone());
+        self.news.extend(news);
+        Ok(())
+    }
+
+    fn submit(&mut self, submission: Submission) -> Result<(u64, bool), Trouble> {
+        let known = self.known(&submission.run)?;
+        let (id, namespace) = (known.id, known.summary.namespace.clone());
+        if let Some(dedup) = &submission.dedup {
+            let mut statement =
+                self.connection.prepare_cached("SELECT entry FROM inbox WHERE id = ?1 AND dedup = ?2")?;
+            let there: Option<i64> = statement.query_row(params![id, dedup], |row| row.get(0)).optional()?;
+            if let Some(entry) = there {
+                return Ok((unsigned(entry), true));
+            }
+        }
+        let unwritable = |error: serde_json::Error| {
+            Trouble::refused(Fault::Unavailable, format_args!("the submission cannot be written: {error}"))
+        };
+        let principal = serde_json::to_string(&submission.principal).map_err(unwritable)?;
+        let request = serde_json::to_string(&submission.request).map_err(unwritable)?;
+        let insert = "INSERT INTO inbox (id, dedup, at, principal, request) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let values = params![id, submission.dedup, signed(submission.at.0), principal, request];
+        sql::execute(self.connection, insert, values)?;
+        self.wrote = true;
+        self.news.insert(namespace);
+        Ok((unsigned(self.connection.last_insert_rowid()), false))
+    }
+}
+
+/// Why a request came to nothing.
+enum Trouble {
+    /// By itself.
+    Refused(StoreError),
+    /// With the whole group.
+    Sqlite(rusqlite::Error),
+}
+
+impl Trouble {
+    fn refused(fault: Fault, what: impl std::fmt::Display) -> Self {
+        Self::Refused(StoreError::new(fault, what))
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sqlite(error) => Self::Sqlite(error),
+            Failure::Ours(error) => Self::Refused(error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Whether a row fits the events it comes with.
+fn fits(shared: &Shared, summary: &Summary, run: &RunId, after: Seq, events: usize) -> Result<(), Trouble> {
+    if summary.seq.0 == after.0 + events as u64 && summary.run == *run {
+        return Ok(());
+    }
+    let what =
+        format_args!("{}: the row of '{run}' says position {}, its events another", shared.path.display(), summary.seq);
+    Err(Trouble::refused(Fault::Conflict, what))
+}
