@@ -220,9 +220,8 @@ fn field_changes(
         let at = format!("services.{name}.{field}");
         let (old, new) = (before.get(field), after.get(field));
         if !BY_ENTRY.contains(&field.as_str()) {
-            if old != new {
-                push(at, kind_of(field), old.cloned(), new.cloned());
-            }
+            let kind = kind_of(field);
+            leaves(at, old, new, &mut |path, old, new| push(path, kind, old.cloned(), new.cloned()));
             continue;
         }
         let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
@@ -240,6 +239,29 @@ fn field_changes(
         }
     }
     out
+}
+
+/// Where two values differ, as deep down as they have the same form: whoever reads a plan looks for the one word that
+/// changes.
+fn leaves(
+    at: String,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    found: &mut impl FnMut(String, Option<&Value>, Option<&Value>),
+) {
+    match (old, new) {
+        (old, new) if old == new => {}
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            keys.into_iter().for_each(|key| leaves(format!("{at}.{key}"), old.get(key), new.get(key), found));
+        }
+        (Some(Value::Array(old)), Some(Value::Array(new))) if old.len() == new.len() => {
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                leaves(format!("{at}[{index}]"), Some(old), Some(new), found);
+            }
+        }
+        _ => found(at, old, new),
+    }
 }
 
 /// A spec for people: variables as texts, secrets as references.

@@ -180,6 +180,9 @@ async fn lost(mark: &str) -> (tokio::process::Child, Value) {
     let mut command = tokio::process::Command::new("/bin/sleep");
     command.arg("1000").env_clear().env("WINDFLOW_STEP", mark).process_group(0).kill_on_drop(true);
     let child = command.spawn().unwrap();
+    // For a moment after it was started, a program's environment is not there to be read yet.
+    let environment = format!("/proc/{}/environ", child.id().unwrap());
+    eventually("its mark shows", || std::fs::read_to_string(&environment).unwrap().contains(mark)).await;
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id().unwrap())).unwrap();
     let started: u64 = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
