@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::mailbox::{Mailbox, Message};
+use super::stop::Cut;
 use super::task::Task;
 use crate::run::Input;
 
@@ -28,11 +29,12 @@ pub(super) async fn start(
     tasks: &mut Vec<Task>,
     alone: bool,
     mailbox: &Arc<Mailbox>,
-    kill: &CancellationToken,
+    cut: &Cut,
     news: &mut Vec<Input>,
 ) {
     if alone && tasks.len() == 1 {
         for task in tasks.drain(..) {
+            let kill = cut.of(&task);
             let mut work: Work = Box::pin(task.run());
             match poll_once(&mut work).await {
                 Some(input) => news.push(input),
@@ -49,18 +51,19 @@ pub(super) async fn start(
         if chunk.is_empty() {
             return;
         }
-        spawn_chunk(chunk, Arc::clone(mailbox), kill.clone());
+        spawn_chunk(chunk, Arc::clone(mailbox), cut.clone());
     }
 }
 
-fn spawn_chunk(chunk: Vec<Task>, mailbox: Arc<Mailbox>, kill: CancellationToken) {
+fn spawn_chunk(chunk: Vec<Task>, mailbox: Arc<Mailbox>, cut: Cut) {
     tokio::spawn(async move {
         let began = Instant::now();
         let mut ended = Vec::with_capacity(chunk.len());
         let mut tasks = chunk.into_iter();
         while let Some(task) = tasks.next() {
+            let kill = cut.of(&task);
             if kill.is_cancelled() {
-                return;
+                continue;
             }
             let mut work: Work = Box::pin(task.run());
             match poll_once(&mut work).await {
@@ -68,11 +71,11 @@ fn spawn_chunk(chunk: Vec<Task>, mailbox: Arc<Mailbox>, kill: CancellationToken)
                 None => detach(work, Arc::clone(&mailbox), kill.clone()),
             }
             if tasks.len() > 0 && began.elapsed() > SLICE {
-                spawn_chunk(tasks.collect(), Arc::clone(&mailbox), kill.clone());
+                spawn_chunk(tasks.collect(), Arc::clone(&mailbox), cut.clone());
                 break;
             }
         }
-        if !ended.is_empty() && !kill.is_cancelled() {
+        if !ended.is_empty() && !cut.all.is_cancelled() {
             mailbox.push(Message::Inputs(ended));
         }
     });

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 use super::aside::is_for_good;
 use super::builder::Inner;
@@ -21,6 +20,7 @@ use super::mailbox::{Mailbox, Message};
 use super::open::Open;
 use super::perform::task;
 use super::reporter::Reporter;
+use super::stop::Stop;
 use super::task::Task;
 use crate::action::RunScope;
 use crate::id::NodeIndex;
@@ -41,12 +41,8 @@ pub(super) struct Driver {
     scope: Arc<RunScope>,
     /// What runs for the run.
     pub(super) open: Open,
-    /// Asks the open attempts to stop.
-    stop: Arc<CancellationToken>,
-    /// Ends their tasks.
-    drop: CancellationToken,
-    /// When attempts that were asked to stop are dropped.
-    drop_at: Option<Timestamp>,
+    /// What ends that.
+    stop: Stop,
     checkpoints: Vec<oneshot::Sender<Result<(), StepError>>>,
     /// Whether the lease was given back with the last append.
     pub(super) released: bool,
@@ -112,9 +108,7 @@ impl Driver {
             news: Vec::new(),
             events: Vec::new(),
             tasks: Vec::new(),
-            stop: Arc::new(CancellationToken::new()),
-            drop: inner.kill.child_token(),
-            drop_at: None,
+            stop: Stop::new(&inner.kill),
             checkpoints: Vec::new(),
             released: false,
             halted: false,
@@ -131,7 +125,7 @@ impl Driver {
             () = kill.cancelled() => return Rest::UNKNOWN,
             end = self.work(claimed) => end,
         };
-        self.drop.cancel();
+        self.stop.cut.all.cancel();
         let id = self.run.id().clone();
         let rest = match end {
             Ok(()) => Rest { over: self.run.state().is_final(), wake_at: self.run.summary().wake_at },
@@ -284,14 +278,18 @@ impl Driver {
     /// once is news.
     async fn reconcile(&mut self) {
         let alone = self.open.is_empty();
-        if alone && self.drop_at.take().is_some() {
-            (self.stop, self.drop) = (Arc::default(), self.inner.kill.child_token());
+        if alone && self.stop.late_at.is_some() {
+            self.stop = Stop::new(&self.inner.kill);
+        }
+        if self.open.outputs() && self.run.owed_outputs().is_none() {
+            self.drop_questions();
         }
         let mut surplus = false;
         while let Some(node) = self.run.next_touched() {
             let owed = self.run.owed(node);
             match (self.open.at(node), owed) {
                 (Some(open), Some(owed)) if open == owed => {}
+                (Some(open), _) if open.is_question() => self.drop_questions(),
                 (Some(_), _) => surplus = true,
                 (None, Some(owed)) => self.begin(owed),
                 (None, None) => {}
@@ -302,32 +300,41 @@ impl Driver {
         {
             self.begin(outputs);
         }
-        if surplus && self.drop_at.is_none() {
-            self.stop.cancel();
-            self.drop_at = Some(self.inner.now().after(self.inner.grace));
+        if surplus && self.stop.late_at.is_none() {
+            self.stop.asked.cancel();
+            self.stop.late_at = Some(self.inner.now().after(self.inner.grace));
         }
         if !self.tasks.is_empty() {
-            chunk::start(&mut self.tasks, alone, &self.mailbox, &self.drop, &mut self.news).await;
+            chunk::start(&mut self.tasks, alone, &self.mailbox, &self.stop.cut, &mut self.news).await;
         }
     }
 
     fn begin(&mut self, command: Command) {
         self.open.insert(command);
-        self.tasks.extend(task(&self.inner, &self.run, &self.scope, &self.stop, command));
+        self.tasks.extend(task(&self.inner, &self.run, &self.scope, &self.stop.asked, command));
+    }
+
+    /// Drops all questions: one of them is not wanted any more, and to ask the others again costs little.
+    fn drop_questions(&mut self) {
+        self.stop.drop_questions();
+        self.tasks.retain(|task| !task.is_question());
+        for node in self.open.drop_questions() {
+            self.run.touch(node);
+        }
     }
 
     /// Notes that a task has ended.
     fn close(&mut self, input: &Input) {
-        let (node, attempt) = match input {
-            Input::Ended { node, attempt, .. }
-            | Input::Observed { node, attempt, .. }
-            | Input::Compensated { node, attempt, .. } => (Some(*node), Some(*attempt)),
-            Input::Evaluated { subject, .. } => (subject.node(), None),
+        let command = match *input {
+            Input::Ended { node, attempt, .. } => Command::Execute { node, attempt },
+            Input::Observed { node, attempt, .. } => Command::Observe { node, attempt },
+            Input::Compensated { node, attempt, .. } => Command::Compensate { node, attempt },
+            Input::Evaluated { subject, .. } => Command::Evaluate(subject),
             _ => return,
         };
         // It was surplus, or what is owed now waited for it to end.
-        if self.open.remove(node, attempt)
-            && let Some(node) = node
+        if self.open.remove(command)
+            && let Some(node) = command.node()
         {
             self.run.touch(node);
         }
@@ -335,10 +342,11 @@ impl Driver {
 
     /// Drops attempts that were asked to stop and did not: nobody knows how they ended.
     fn drop_late(&mut self) {
-        if self.drop_at.is_none_or(|at| at > self.inner.now()) {
+        if self.stop.late_at.is_none_or(|at| at > self.inner.now()) {
             return;
         }
-        self.drop.cancel();
+        self.stop.cut.all.cancel();
+        self.drop_questions();
         let error = || StepError::unknown("stopped", "the attempt did not stop within the grace period");
         for command in self.open.commands() {
             match command {
@@ -348,10 +356,9 @@ impl Driver {
                 Command::Compensate { node, attempt } => {
                     self.news.push(Input::Compensated { node, attempt, result: Err(error()) });
                 }
-                _ => {}
+                Command::Observe { .. } | Command::Evaluate(_) | Command::WakeAt(_) => {}
             }
         }
-        self.open.drop_questions();
     }
 
     /// Whether the run needs nobody for a while.
@@ -369,7 +376,7 @@ impl Driver {
 
     /// Waits for news or for the next alarm. Says whether the engine is closing.
     async fn wait(&self) -> bool {
-        let alarm = [self.run.next_alarm(), self.drop_at].into_iter().flatten().min();
+        let alarm = [self.run.next_alarm(), self.stop.late_at].into_iter().flatten().min();
         let clock = &self.inner.services.clock;
         tokio::select! {
             biased;
@@ -387,7 +394,8 @@ impl Driver {
     /// Brings the open attempts to an end, writes down which have ended well, and lets go of the run: whoever takes it
     /// next closes what is left open.
     async fn let_go(&mut self) -> Result<(), End> {
-        self.stop.cancel();
+        self.drop_questions();
+        self.stop.asked.cancel();
         let until = self.inner.now().after(self.inner.grace);
         while !self.open.is_empty() {
             tokio::select! {

@@ -16,6 +16,7 @@ mod open;
 mod own;
 mod perform;
 mod reporter;
+mod stop;
 mod subscribe;
 mod task;
 

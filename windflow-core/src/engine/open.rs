@@ -1,7 +1,7 @@
 //! What runs for one run now, by node.
 
 use crate::id::NodeIndex;
-use crate::run::{Command, Subject};
+use crate::run::Command;
 
 /// One place for each node, because a map would make and drop a piece of itself for every step of a chain; and one for
 /// the evaluation of the run's outputs.
@@ -33,21 +33,20 @@ impl Open {
 
     /// Notes that a command is being carried out. Its node must be free.
     pub(super) fn insert(&mut self, command: Command) {
-        match node_of(&command) {
+        match command.node() {
             Some(node) => self.nodes[node.index()] = Some(command),
             None => self.outputs = true,
         }
         self.count += 1;
     }
 
-    /// Notes the end of what ran for a node, or of the outputs; `attempt` is absent for evaluations. Says whether that
-    /// was open: what was dropped may still speak.
-    pub(super) fn remove(&mut self, node: Option<NodeIndex>, attempt: Option<u32>) -> bool {
-        let was_open = match node {
+    /// Notes the end of what ran. Says whether that was open: what was dropped may still speak.
+    pub(super) fn remove(&mut self, command: Command) -> bool {
+        let was_open = match command.node() {
             None => std::mem::take(&mut self.outputs),
             Some(node) => {
                 let place = self.nodes.get_mut(node.index());
-                place.and_then(|place| place.take_if(|open| attempt_of(open) == attempt)).is_some()
+                place.and_then(|place| place.take_if(|open| *open == command)).is_some()
             }
         };
         self.count -= usize::from(was_open);
@@ -59,29 +58,13 @@ impl Open {
         self.nodes.iter().copied().flatten()
     }
 
-    /// Forgets what changes nothing in the world: observations and evaluations.
-    pub(super) fn drop_questions(&mut self) {
+    /// Forgets the questions, and names the nodes they were about.
+    pub(super) fn drop_questions(&mut self) -> Vec<NodeIndex> {
+        let mut about = Vec::new();
         for place in &mut self.nodes {
-            place.take_if(|command| !matches!(command, Command::Execute { .. } | Command::Compensate { .. }));
+            about.extend(place.take_if(|open| open.is_question()).and_then(|question| question.node()));
         }
-        self.outputs = false;
-        self.count = self.nodes.iter().flatten().count();
-    }
-}
-
-fn node_of(command: &Command) -> Option<NodeIndex> {
-    match command {
-        Command::Execute { node, .. } | Command::Observe { node, .. } | Command::Compensate { node, .. } => Some(*node),
-        Command::Evaluate(subject) => Subject::node(*subject),
-        Command::WakeAt(_) => None,
-    }
-}
-
-fn attempt_of(command: &Command) -> Option<u32> {
-    match command {
-        Command::Execute { attempt, .. } | Command::Observe { attempt, .. } | Command::Compensate { attempt, .. } => {
-            Some(*attempt)
-        }
-        Command::Evaluate(_) | Command::WakeAt(_) => None,
+        self.count -= about.len() + usize::from(std::mem::take(&mut self.outputs));
+        about
     }
 }

@@ -44,10 +44,15 @@ pub(super) fn task(
         attempt: if matches!(command, Command::Compensate { .. }) { attempt } else { step.attempt },
         generation: run.generation(node),
         compensating: matches!(command, Command::Compensate { .. }),
-        // An observation is not the attempt: it is bounded by the engine's own patience.
-        deadline: if matches!(command, Command::Observe { .. }) { None } else { deadline },
-        // Only an attempt that can be ended alone needs a token of its own.
-        cancel: if deadline.is_some() { Arc::new(stop.child_token()) } else { Arc::clone(stop) },
+        // An observation is not the attempt: it is bounded by the engine's own patience, and never asked to stop, so
+        // that what it says is always what it saw.
+        deadline: if command.is_question() { None } else { deadline },
+        cancel: match (command.is_question(), deadline) {
+            (true, _) => Arc::default(),
+            // Only an attempt that can be ended alone needs a token of its own.
+            (false, Some(_)) => Arc::new(stop.child_token()),
+            (false, None) => Arc::clone(stop),
+        },
         checkpoint: step.checkpoint.map(|value| Arc::new(value.clone())),
         resumed: run.resumed(node).map(|resumed| Arc::new(resumed.clone())),
     };

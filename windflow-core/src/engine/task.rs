@@ -16,6 +16,9 @@ use crate::run::{Input, Subject};
 /// The largest value a step may hand on; larger things belong into a file or a registry, and a reference here.
 pub(super) const MAX_PAYLOAD: usize = 1024 * 1024;
 
+/// How long an action may take to find out whether an attempt has happened, each time it is asked.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Something a run is owed.
 #[derive(Debug)]
 pub(super) enum Task {
@@ -52,6 +55,15 @@ pub(super) enum Job {
 }
 
 impl Task {
+    /// Whether it changes nothing in the world.
+    pub(super) fn is_question(&self) -> bool {
+        match self {
+            Self::Step(step) => matches!(step.job, Job::Observe),
+            Self::Evaluate { .. } => true,
+            Self::Missing(_) => false,
+        }
+    }
+
     /// Does it. Never panics, whatever the action does. Borrows what it works with where it lies: to move it about costs
     /// as much as a small step.
     pub(super) async fn run(mut self) -> Input {
@@ -121,15 +133,25 @@ impl Step {
 async fn observe(cx: &StepContext, grace: Duration, action: &dyn Action, input: &Value) -> Result<Seen, StepError> {
     let mut delay = Duration::from_millis(200);
     for _ in 0..4 {
-        match limited(cx, grace, action.observe(cx, input)).await {
-            Err(error) if error.class != ErrorClass::Terminal && !cx.is_cancelled() => {
+        match look(cx, grace, action, input).await {
+            Err(error) if error.class != ErrorClass::Terminal => {
                 cx.sleep_until(cx.now().after(delay)).await;
                 delay *= 3;
             }
             result => return result,
         }
     }
-    limited(cx, grace, action.observe(cx, input)).await
+    look(cx, grace, action, input).await
+}
+
+/// Looks once, for no longer than a person would wait for an answer: an action that hangs must not hold its run for
+/// ever.
+async fn look(cx: &StepContext, grace: Duration, action: &dyn Action, input: &Value) -> Result<Seen, StepError> {
+    tokio::select! {
+        biased;
+        result = limited(cx, grace, action.observe(cx, input)) => result,
+        () = cx.sleep_until(cx.now().after(PATIENCE)) => Err(StepError::retryable("timeout", "there was no answer")),
+    }
 }
 
 /// Runs an action's future until its deadline and, once it has been asked to stop, for the grace period.

@@ -35,6 +35,24 @@ pub enum Command {
     WakeAt(Timestamp),
 }
 
+impl Command {
+    /// The node it belongs to.
+    #[must_use]
+    pub fn node(self) -> Option<NodeIndex> {
+        match self {
+            Self::Execute { node, .. } | Self::Observe { node, .. } | Self::Compensate { node, .. } => Some(node),
+            Self::Evaluate(subject) => subject.node(),
+            Self::WakeAt(_) => None,
+        }
+    }
+
+    /// Whether it changes nothing in the world: it may be dropped and asked again.
+    #[must_use]
+    pub fn is_question(self) -> bool {
+        matches!(self, Self::Observe { .. } | Self::Evaluate(_))
+    }
+}
+
 /// Which expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -153,7 +153,7 @@ impl Action for SimAction {
                 tokio::select! {
                     biased;
                     () = cx.cancelled() => cx.sleep_until(cx.now().after(Duration::from_secs(rng.u64(0..60)))).await,
-                    () = cx.sleep_until(long) => {}
+                    () = cx.sleep_until(long) => return Err(StepError::retryable("sim", "it took too long")),
                 }
                 Err(cx.cancelled_error())
             }
@@ -162,13 +162,21 @@ impl Action for SimAction {
 
     async fn observe(&self, cx: &StepContext, _input: &Value) -> Result<Seen, StepError> {
         let mut rng = self.draw(cx, "observe");
+        if rng.u8(0..3) == 0 {
+            self.outside.lock().counters.slow_looks += 1;
+            let slow = cx.now().after(Duration::from_millis(rng.u64(0..50_000)));
+            tokio::select! {
+                biased;
+                () = cx.cancelled() => return Err(cx.cancelled_error()),
+                () = cx.sleep_until(slow) => {}
+            }
+        }
         let mut ledger = self.outside.lock();
         ledger.counters.observed += 1;
-        if rng.u8(0..10) == 0 {
-            return Err(StepError::retryable("sim", "cannot look now"));
-        }
-        if self.guarantee == Guarantee::AtLeastOnce || rng.u8(0..4) == 0 {
-            return Ok(Seen::CannotTell);
+        let fails = rng.u8(0..10) == 0;
+        if fails || self.guarantee == Guarantee::AtLeastOnce || rng.u8(0..4) == 0 {
+            ledger.untold.insert((cx.run_id().clone(), cx.node().clone(), cx.attempt()));
+            return if fails { Err(StepError::retryable("sim", "cannot look now")) } else { Ok(Seen::CannotTell) };
         }
         Ok(match ledger.effects.get(&(cx.run_id().clone(), cx.node().clone())) {
             Some(effect) if effect.there => Seen::Happened(effect.output.clone()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ledger::Ledger;
 use crate::id::{NodeIndex, RunId};
-use crate::outcome::Undone;
+use crate::outcome::{Seen, Undone};
 use crate::run::{Cause, Event, Recorded, Resolution, Run, RunState, StepState, Summary};
 use crate::workflow::{Compensate, Join, Workflow};
 
@@ -99,6 +99,17 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
             }
             Event::Observed { node, then: crate::run::After::Complete, .. } => {
                 complete.insert(*node);
+            }
+            Event::Observed { node, seen: Seen::CannotTell, .. } => {
+                let (name, attempt) = (&remains.plan.node(*node).name, started.get(node).copied().unwrap_or(0));
+                if !remains.ledger.untold.contains(&(remains.id.clone(), name.clone(), attempt)) {
+                    found.push(format!("I9: nobody looked in vain for attempt {attempt} of {name}, and it counts"));
+                }
+            }
+            Event::Failed { node, error, .. } | Event::Interrupted { node, error }
+                if error.code == "cancelled" && !stopping =>
+            {
+                found.push(format!("I9: {node:?} was told to stop while the run went on"));
             }
             Event::Failed { node, .. } => {
                 let count = failures.entry(*node).or_default();

@@ -24,6 +24,10 @@ pub struct Faults {
     pub meddling: u8,
     /// An action misbehaves.
     pub action: u8,
+    /// A worker shuts down in good order.
+    pub shutdown: u8,
+    /// An evaluation takes its time.
+    pub pondering: u8,
 }
 
 impl Faults {
@@ -39,6 +43,8 @@ impl Faults {
             frozen: rate(8),
             meddling: rate(60),
             action: rate(60),
+            shutdown: rate(30),
+            pondering: rate(40),
         }
     }
 }
@@ -97,8 +103,14 @@ counters! {
     stale,
     /// Runs taken from a worker that had died or frozen.
     takeovers,
+    /// Workers that shut down in good order.
+    shutdowns,
     /// Cancels asked for.
     cancels,
+    /// Pauses asked for.
+    pauses,
+    /// Evaluations that took their time.
+    pondered,
     /// Actions that panicked.
     panics,
     /// Actions that failed for good.
@@ -111,6 +123,8 @@ counters! {
     duplicates,
     /// Observations.
     observed,
+    /// Observations that took their time.
+    slow_looks,
     /// Timers that fired in another worker's life than they were set in, or later.
     timers,
     /// Steps that waited.

@@ -9,6 +9,7 @@ mod clock;
 mod faults;
 mod ledger;
 mod plan;
+mod pondering;
 mod store;
 mod world;
 

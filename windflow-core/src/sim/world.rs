@@ -14,6 +14,7 @@ use super::clock::{SPINNING, VirtualClock};
 use super::faults::{Counters, Faults};
 use super::ledger::Outside;
 use super::plan::random;
+use super::pondering::Pondering;
 use super::store::{Acknowledged, FaultyStore};
 use crate::engine::{Drive, Engine, StartOptions};
 use crate::id::{Principal, RunId, Seq};
@@ -104,6 +105,11 @@ impl World {
         let engine = Engine::builder(store)
             .action("act", action(Guarantee::Convergent))
             .action("loose", action(Guarantee::AtLeastOnce))
+            .evaluator(Arc::new(Pondering {
+                seed: self.seed,
+                chance: self.faults.pondering,
+                outside: self.outside.clone(),
+            }))
             .clock(Arc::new(self.clock.clone()))
             .drive(Drive::All)
             .seed(self.seed)
@@ -132,7 +138,10 @@ impl World {
                     workers.remove(place);
                     workers.push(self.worker(&plan));
                 }
-                () = tokio::time::sleep_until(next) => self.meddle(&runs).await,
+                () = tokio::time::sleep_until(next) => {
+                    self.meddle(&runs).await;
+                    self.replace(&mut workers, &plan).await;
+                }
             }
         }
         // Healing: the faults end, a fresh worker takes what is left, and everything must come to its end.
@@ -178,6 +187,23 @@ impl World {
         *unstarted = left;
     }
 
+    /// Somebody updates a worker: it shuts down in good order, and another takes its place.
+    async fn replace(&mut self, workers: &mut Vec<Worker>, plan: &Arc<Workflow>) {
+        if self.rng.u8(0..100) >= self.faults.shutdown {
+            return;
+        }
+        let worker = workers.remove(self.rng.usize(0..workers.len()));
+        self.outside.lock().counters.shutdowns += 1;
+        tokio::select! {
+            biased;
+            () = worker.crash.cancelled() => {}
+            () = worker.engine.shutdown() => {}
+            // A worker that is frozen is not waited for.
+            () = tokio::time::sleep(Duration::from_secs(200)) => worker.crash.cancel(),
+        }
+        workers.push(self.worker(plan));
+    }
+
     /// Somebody asks something of some run.
     async fn meddle(&mut self, runs: &[RunId]) {
         if self.rng.u8(0..100) >= self.faults.meddling {
@@ -198,7 +224,7 @@ impl World {
         if summary.state.is_final() {
             return;
         }
-        let cancel = matches!(request, Request::Cancel { .. });
+        let (cancel, pause) = (matches!(request, Request::Cancel { .. }), matches!(request, Request::Pause { .. }));
         let submission = crate::store::Submission {
             run: run.clone(),
             request,
@@ -206,8 +232,12 @@ impl World {
             dedup: None,
             at: crate::time::Clock::now(&self.clock),
         };
-        if self.store.submit(submission).await.is_ok() && cancel {
-            let mut ledger = self.outside.lock();
+        if self.store.submit(submission).await.is_err() {
+            return;
+        }
+        let mut ledger = self.outside.lock();
+        ledger.counters.pauses += u64::from(pause);
+        if cancel {
             ledger.cancelled.insert(run.clone());
             ledger.counters.cancels += 1;
         }

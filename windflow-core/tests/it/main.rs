@@ -6,6 +6,7 @@ mod engine;
 mod idle;
 mod left_alone;
 mod long_journal;
+mod questions;
 
 #[cfg(feature = "sim")]
 mod simulation;
