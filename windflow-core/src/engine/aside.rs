@@ -1,6 +1,6 @@
 //! Runs that are left alone because they cannot be driven here: for a while, or for as long as this engine lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +21,11 @@ impl Aside {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn leave(&self, run: &RunId, why: WaitError, now: Timestamp) {
-        let until = if is_for_good(&why) { Timestamp(u64::MAX) } else { now.after(ASIDE) };
-        self.all().insert(run.clone(), (until, why));
+    /// Says until when, unless it is for good.
+    pub(super) fn leave(&self, run: &RunId, why: WaitError, now: Timestamp) -> Option<Timestamp> {
+        let until = (!is_for_good(&why)).then(|| now.after(ASIDE));
+        self.all().insert(run.clone(), (until.unwrap_or(Timestamp(u64::MAX)), why));
+        until
     }
 
     /// It can be driven after all.
@@ -32,14 +34,24 @@ impl Aside {
     }
 
     pub(super) fn has(&self, run: &RunId, now: Timestamp) -> bool {
-        let mut all = self.all();
-        all.retain(|_, (until, _)| *until > now);
-        all.contains_key(run)
+        self.all().get(run).is_some_and(|(until, _)| *until > now)
     }
 
-    /// How many there are: whoever looks for work must look past them.
-    pub(super) fn len(&self) -> usize {
-        self.all().len()
+    /// How many there are at this time: whoever looks for work must look past them.
+    pub(super) fn count(&self, now: Timestamp) -> usize {
+        let mut all = self.all();
+        all.retain(|_, (until, _)| *until > now);
+        all.len()
+    }
+
+    /// Those that are not among these.
+    pub(super) fn others(&self, than: &[RunId]) -> Vec<RunId> {
+        let all = self.all();
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let than: BTreeSet<&RunId> = than.iter().collect();
+        all.keys().filter(|run| !than.contains(run)).cloned().collect()
     }
 
     /// Those that nothing will change about while this engine lives.

@@ -187,9 +187,10 @@ impl EngineBuilder {
         self
     }
 
-    /// How long a lease holds without being renewed; 30 s unless said otherwise. It is renewed at a third of that.
+    /// How long a lease holds without being renewed; 30 s unless said otherwise, and never less than 100 ms. It is
+    /// renewed at a third of that.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.lease = lease.max(Duration::from_millis(100));
         self
     }
 

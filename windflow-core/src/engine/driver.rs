@@ -75,12 +75,12 @@ pub(super) enum End {
     /// Somebody else owns it, or its decisions cannot be made durable: what is in memory means nothing.
     Lost(StoreError),
     /// The engine has a bug, and the run must not suffer from it.
-    Bug(Refused),
+    Bug(String),
 }
 
 impl From<Refused> for End {
     fn from(refused: Refused) -> Self {
-        Self::Bug(refused)
+        Self::Bug(refused.to_string())
     }
 }
 
@@ -142,13 +142,13 @@ impl Driver {
             End::Lost(error) => {
                 tracing::warn!(run = %id, %error, "the run is given up here");
                 if is_for_good(&error.clone().into()) {
-                    self.inner.aside.leave(&id, error.into(), self.inner.now());
+                    self.inner.leave_aside(&id, error.into());
                 }
             }
             End::Bug(error) => {
-                tracing::error!(run = %id, %error, "the engine refused its own decision");
-                let why = WaitError::Unreadable { run: id.clone(), why: error.to_string() };
-                self.inner.aside.leave(&id, why, self.inner.now());
+                tracing::error!(run = %id, %error, "the engine does not know how to go on");
+                let why = WaitError::Unreadable { run: id.clone(), why: error };
+                self.inner.leave_aside(&id, why);
             }
         }
         if !self.released {
@@ -184,7 +184,7 @@ impl Driver {
             self.reconcile().await;
             let messages = self.mailbox.take();
             if self.news.is_empty() && messages.is_empty() {
-                if self.rests() {
+                if self.rests()? {
                     return Ok(());
                 }
                 if self.wait().await {
@@ -362,16 +362,20 @@ impl Driver {
     }
 
     /// Whether the run needs nobody for a while.
-    fn rests(&self) -> bool {
+    fn rests(&self) -> Result<bool, End> {
         if !self.open.is_empty() {
-            return false;
+            return Ok(false);
         }
         let state = self.run.state();
+        if self.run.has_work() {
+            // It would be found due again at once, and again.
+            return Err(End::Bug(format!("it is {state}, and nothing is owed")));
+        }
         if state.is_final() || matches!(state, RunState::Stuck | RunState::Paused) {
-            return true;
+            return Ok(true);
         }
         let near = self.inner.now().after(LINGER);
-        state != RunState::Running && self.run.next_alarm().is_none_or(|at| at > near)
+        Ok(self.run.next_alarm().is_none_or(|at| at > near))
     }
 
     /// Waits for news or for the next alarm. Says whether the engine is closing.

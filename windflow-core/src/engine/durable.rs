@@ -79,14 +79,16 @@ impl Driver {
 
     /// Whether a decision is durable after all. When that cannot be found out either, the run is given up: the next claim
     /// fences out whatever may still be on its way.
-    async fn is_durable(&self, Decided { after, events, .. }: &Decided) -> bool {
-        match self.inner.store.journal(self.run.id(), *after).await {
-            Ok(found) => {
-                found.len() == events.len()
-                    && found.iter().zip(events.iter()).all(|(a, b)| a.epoch == self.lease.epoch && a.event == *b)
-            }
-            Err(_) => false,
+    async fn is_durable(&self, Decided { after, events, consumed, .. }: &Decided) -> bool {
+        let (store, run) = (&self.inner.store, self.run.id());
+        if events.is_empty() {
+            // What was asked came to nothing, and only the inbox can tell whether it has been taken out.
+            return store.inbox(run).await.is_ok_and(|left| left.iter().all(|entry| !consumed.contains(&entry.id)));
         }
+        store.journal(run, *after).await.is_ok_and(|found| {
+            found.len() == events.len()
+                && found.iter().zip(events.iter()).all(|(a, b)| a.epoch == self.lease.epoch && a.event == *b)
+        })
     }
 
     fn emit(&self, Decided { after, at, events, .. }: &Decided) {

@@ -103,12 +103,11 @@ impl Hub {
     pub(super) fn rest(&self, run: &RunId) {
         let all = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Channel { known: sender, .. }) = all.get(run) {
-            sender.send_if_modified(|known| {
-                let active = matches!(known, Known::Active);
-                if active {
+            // Whoever follows it hears of it in any case: from now on nobody tells him more, and he must look himself.
+            sender.send_modify(|known| {
+                if matches!(known, Known::Active) {
                     *known = Known::Idle;
                 }
-                active
             });
         }
     }

@@ -65,6 +65,9 @@ impl Inner {
             inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             inner.hub.rest(&id);
             let asked = mailbox.take().iter().any(|message| matches!(message, Message::Inbox));
+            if inner.aside.has(&id, inner.now()) {
+                return; // and when it is looked at again is settled
+            }
             if rest.over && !asked && inner.drive == Drive::Own {
                 // Nothing more will come of it, and to ask the store would cost as much as one of its steps.
                 inner.own_remove(&id);
@@ -83,13 +86,18 @@ impl Inner {
         match &taken {
             Ok(true) => self.aside.forget(id),
             Ok(false) => {}
-            Err(why) if is_for_good(why) => {
-                self.aside.leave(id, why.clone(), self.now());
-                self.own_remove(id);
-            }
+            Err(why) if is_for_good(why) => self.leave_aside(id, why.clone()),
             Err(_) => {}
         }
         taken
+    }
+
+    /// Leaves a run alone, for a while or for good.
+    pub(super) fn leave_aside(&self, id: &RunId, why: WaitError) {
+        match self.aside.leave(id, why, self.now()) {
+            Some(until) => self.own_insert(id.clone(), Some(until)),
+            None => self.own_remove(id),
+        }
     }
 
     async fn try_to_take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
@@ -184,8 +192,15 @@ impl Inner {
             Drive::All if free == 0 => Vec::new(),
             Drive::All => {
                 // What is left alone stays due, and must not keep others out of the page.
-                let page = free.min(PAGE as usize) + self.aside.len();
-                self.store.due(&self.namespace, now, u32::try_from(page).unwrap_or(u32::MAX)).await?
+                let page = free.min(PAGE as usize) + self.aside.count(now);
+                let due = self.store.due(&self.namespace, now, u32::try_from(page).unwrap_or(u32::MAX)).await?;
+                // Somebody else may have driven them to their end.
+                for run in self.aside.others(&due) {
+                    if self.store.summary(&run).await?.is_none_or(|summary| summary.state.is_final()) {
+                        self.aside.forget(&run);
+                    }
+                }
+                due
             }
             Drive::Own => self.own_due(now).await?,
         };
@@ -199,7 +214,7 @@ impl Inner {
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(%run, %error, "the run is left alone");
-                    self.aside.leave(&run, error, now);
+                    self.leave_aside(&run, error);
                 }
             }
         }

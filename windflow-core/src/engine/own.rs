@@ -42,6 +42,8 @@ impl Inner {
             return Ok(Vec::new());
         }
         let mut due = self.store.due(&self.namespace, now, DUE).await?;
+        // Then it may be due and yet not be listed: others wait longer.
+        let full = due.len() >= DUE as usize;
         due.retain(|run| self.own().0.contains_key(run));
         // What should be due by what is known here and is not: it is over, somebody else drives it, or has.
         let listed: HashSet<&RunId> = due.iter().collect();
@@ -51,7 +53,10 @@ impl Inner {
             match self.store.summary(&run).await? {
                 Some(summary) if !summary.state.is_final() => {
                     let again = summary.wake_at.map(|at| at.max(now.after(HELD)));
-                    self.own().0.insert(run, again);
+                    self.own().0.insert(run.clone(), again);
+                    if full && summary.wake_at.is_some_and(|at| at <= now) {
+                        due.push(run); // a claim tells whether somebody holds it
+                    }
                 }
                 _ => self.own_remove(&run),
             }

@@ -19,6 +19,11 @@ impl Run {
         ANY + PER_NODE * self.steps.len() as u64
     }
 
+    /// The most it may hold before an action may leave no more checkpoints. Undoing has room of its own.
+    fn most_with_checkpoints(&self) -> u64 {
+        if self.phase == Phase::Forward { self.most_events() } else { self.most_events().saturating_mul(2) }
+    }
+
     fn is_full(&self) -> bool {
         self.phase == Phase::Forward && self.seq.0 >= self.most_events()
     }
@@ -29,7 +34,8 @@ impl Run {
 
     /// Why an action may not leave a checkpoint any more, if so.
     pub(crate) fn no_checkpoint(&self) -> Option<StepError> {
-        self.is_full().then(|| StepError::terminal("journal.full", self.bound()))
+        let full = self.seq.0 >= self.most_with_checkpoints();
+        full.then(|| StepError::terminal("journal.full", self.bound()))
     }
 
     /// Refuses what would let a run grow on. It can still be cancelled, terminated or given up.

@@ -174,7 +174,7 @@ impl Run {
     }
 
     /// Whether it owes something now, rather than at some moment or to somebody.
-    fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         use StepState::{Deciding, Preparing, Ready, Running, UndoPreparing, UndoReady, Undoing, Unknown};
         match self.phase {
             Phase::Over(_) => false,

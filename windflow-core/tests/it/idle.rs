@@ -1,84 +1,16 @@
 //! What runs that wait cost an engine that looks after them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use windflow_core::store::{
-    Batch, Claim, Created, Holder, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission, WorkerId,
-};
 use windflow_core::{
-    Action, ContentHash, Engine, Guarantee, MemoryStore, Namespace, Node, Outcome, Principal, Recorded, Request,
-    Reversal, RunId, RunState, Seen, Seq, SignalName, StepContext, StepError, Summary, Timestamp, Undone, Workflow,
-    outcome::Until,
+    Action, Engine, Guarantee, Node, Outcome, Principal, Request, Reversal, RunState, Seen, SignalName, StepContext,
+    StepError, Undone, Workflow, outcome::Until,
 };
 
-/// Counts what is read of single runs.
-#[derive(Debug, Clone, Default)]
-struct Counted(MemoryStore, Arc<AtomicUsize>);
-
-#[async_trait]
-impl Store for Counted {
-    async fn create(&self, new: NewRun) -> Result<Created, StoreError> {
-        self.0.create(new).await
-    }
-    async fn append(&self, batch: Batch) -> Result<(), StoreError> {
-        self.0.append(batch).await
-    }
-    async fn journal(&self, run: &RunId, after: Seq) -> Result<Vec<Recorded>, StoreError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.journal(run, after).await
-    }
-    async fn summary(&self, run: &RunId) -> Result<Option<Summary>, StoreError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.summary(run).await
-    }
-    async fn list(&self, query: &RunQuery) -> Result<Vec<Summary>, StoreError> {
-        self.0.list(query).await
-    }
-    async fn claim(
-        &self,
-        run: &RunId,
-        worker: &WorkerId,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Claim, StoreError> {
-        self.0.claim(run, worker, now, until).await
-    }
-    async fn renew(&self, worker: &WorkerId, until: Timestamp) -> Result<(), StoreError> {
-        self.0.renew(worker, until).await
-    }
-    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.0.release(lease).await
-    }
-    async fn due(&self, namespace: &Namespace, now: Timestamp, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        self.0.due(namespace, now, limit).await
-    }
-    async fn next_wake(&self, namespace: &Namespace, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.0.next_wake(namespace, after).await
-    }
-    async fn holder(&self, run: &RunId) -> Result<Option<Holder>, StoreError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.holder(run).await
-    }
-    async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {
-        self.0.submit(submission).await
-    }
-    async fn inbox(&self, run: &RunId) -> Result<Vec<InboxEntry>, StoreError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.inbox(run).await
-    }
-    async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        self.0.asked(namespace, limit).await
-    }
-    async fn news(&self, namespace: &Namespace, seen: u64) -> u64 {
-        self.0.news(namespace, seen).await
-    }
-    async fn blob(&self, hash: ContentHash) -> Result<Option<Arc<[u8]>>, StoreError> {
-        self.0.blob(hash).await
-    }
-}
+use super::watched::Watched;
 
 /// Waits for the signal `go`.
 #[derive(Debug)]
@@ -111,7 +43,7 @@ impl Action for Gate {
 
 /// How many reads of single runs it takes until `signals` runs of `waiting` that wait have ended.
 async fn reads(waiting: usize, signals: usize) -> usize {
-    let store = Counted::default();
+    let store = Watched::default();
     let engine = Engine::builder(store.clone()).action("gate", Gate).build();
     let workflow = Workflow::builder("wait").node(Node::new("gate", "gate")).build().unwrap();
     let mut runs = Vec::new();
@@ -121,13 +53,13 @@ async fn reads(waiting: usize, signals: usize) -> usize {
     while engine.active() > 0 {
         tokio::task::yield_now().await;
     }
-    let before = store.1.load(Ordering::SeqCst);
+    let before = store.watch.reads.load(Ordering::SeqCst);
     for run in &runs[..signals] {
         let signal = Request::Signal { name: SignalName::new("go").unwrap(), payload: json!(1) };
         engine.submit(run.id(), signal, Principal::unverified("ada"), None).await.unwrap();
         assert_eq!(run.wait().await.unwrap().state, RunState::Succeeded);
     }
-    let reads = store.1.load(Ordering::SeqCst) - before;
+    let reads = store.watch.reads.load(Ordering::SeqCst) - before;
     engine.shutdown().await;
     reads
 }

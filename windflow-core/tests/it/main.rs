@@ -6,7 +6,9 @@ mod engine;
 mod idle;
 mod left_alone;
 mod long_journal;
+mod ownership;
 mod questions;
+mod watched;
 
 #[cfg(feature = "sim")]
 mod simulation;

@@ -66,6 +66,9 @@ fn a_journal_that_grows_without_end_pauses_its_run_for_good() {
     let (node, result) = (NodeIndex(0), Err(retryable()));
     run.advance(Timestamp(99_003), Input::Ended { node, attempt: run.step(node).attempt, result }).unwrap();
     assert_eq!(run.state(), RunState::Compensating, "what undoes it goes on");
+    assert!(run.no_checkpoint().is_none(), "and may leave checkpoints");
+    run.seq = Seq(210_000);
+    assert!(run.no_checkpoint().is_some(), "but not for ever");
 }
 
 #[test]

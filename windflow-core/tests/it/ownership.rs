@@ -1,0 +1,197 @@
+//! Which runs an engine looks after: those it was told to, among any number of others, and none that it must not touch.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use windflow_core::store::{Fault, Lease, StoreError};
+use windflow_core::{
+    Action, Clock, Drive, Engine, Epoch, Guarantee, ManualClock, Node, Outcome, Principal, Request, Reversal, RunId,
+    RunState, Seen, Seq, SignalName, StepContext, StepError, Store, Timestamp, Undone, Workflow, action_fn,
+    outcome::Until,
+};
+
+use super::watched::Watched;
+
+/// Waits for the signal `go`.
+#[derive(Debug)]
+struct Gate;
+
+#[async_trait]
+impl Action for Gate {
+    fn guarantee(&self, _: &Value) -> Guarantee {
+        Guarantee::Convergent
+    }
+    fn reversal(&self) -> Reversal {
+        Reversal::NotNeeded
+    }
+    fn check(&self, _: &Value) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    async fn perform(&self, cx: &StepContext, _: Value) -> Result<Outcome, StepError> {
+        Ok(match cx.resumed_by() {
+            Some(_) => Outcome::Done(json!("gone")),
+            None => Outcome::Parked(Until::Signal { name: SignalName::new("go").unwrap(), deadline: None }),
+        })
+    }
+    async fn observe(&self, _: &StepContext, _: &Value) -> Result<Seen, StepError> {
+        Ok(Seen::DidNot)
+    }
+    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
+        Ok(Undone::NothingToUndo)
+    }
+}
+
+fn engine(store: &Watched, drive: Drive) -> Engine {
+    let echo = action_fn(|_cx: StepContext, input: Value| async move { Ok::<_, StepError>(input) });
+    let hang = action_fn(|_cx: StepContext, _: Value| std::future::pending::<Result<(), StepError>>());
+    let builder = Engine::builder(store.clone()).action("echo", echo.pure()).action("hang", hang.pure());
+    builder.action("gate", Gate).drive(drive).build()
+}
+
+fn one(action: &str) -> Arc<Workflow> {
+    Workflow::builder("one").node(Node::new("a", action).input(json!(1))).build().unwrap()
+}
+
+/// Starts runs in a process that dies before their drivers have had a turn. They are still held.
+async fn left(store: &Watched, action: &str, count: usize) -> Vec<RunId> {
+    let engine = engine(store, Drive::Own);
+    let mut runs = Vec::new();
+    for _ in 0..count {
+        runs.push(engine.start(one(action), Value::Null).await.unwrap().id().clone());
+    }
+    drop(engine);
+    runs
+}
+
+async fn give_back(store: &Watched, run: &RunId) {
+    let held = store.store.holder(run).await.unwrap().unwrap();
+    store.store.release(&Lease { run: run.clone(), worker: held.worker, epoch: Epoch(1) }).await.unwrap();
+}
+
+async fn ask(engine: &Engine, run: &RunId, request: Request) {
+    engine.submit(run, request, Principal::system(), None).await.unwrap();
+}
+
+fn pause() -> Request {
+    Request::Pause { reason: "lunch".to_owned() }
+}
+
+/// Lets whatever is awake go on: there is one thread.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_own_run_is_taken_however_many_others_wait_longer() {
+    let store = Watched::default();
+    for other in left(&store, "echo", 10_001).await {
+        give_back(&store, &other).await;
+    }
+    let [run] = left(&store, "echo", 1).await.try_into().unwrap();
+    let engine = engine(&store, Drive::Own);
+    assert!(!engine.drive(&run).await.unwrap(), "it is held");
+    give_back(&store, &run).await;
+    let handle = engine.handle(run);
+    let ended = tokio::time::timeout(Duration::from_secs(20), handle.wait()).await;
+    assert_eq!(ended.expect("it was never taken").unwrap().state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_run_that_is_put_aside_keeps_nobody_busy() {
+    let store = Watched::default();
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let engine = Engine::builder(store.clone()).clock(clock.clone()).action("gate", Gate).build();
+    *store.watch.append.lock().unwrap() = Some(StoreError::new(Fault::Corrupt, "test: the page is torn"));
+    let run = engine.start(one("gate"), Value::Null).await.unwrap();
+    settle().await;
+    assert_eq!(engine.left_alone().first().map(|(run, _)| run), Some(run.id()));
+    let before = store.watch.looks.load(Ordering::SeqCst);
+    let began = clock.now();
+    while clock.now() < began.after(Duration::from_secs(60)) {
+        clock.advance(Duration::from_millis(100));
+        settle().await;
+    }
+    let looks = store.watch.looks.load(Ordering::SeqCst) - before;
+    assert!(looks <= 30, "{looks} looks in a minute");
+}
+
+#[tokio::test]
+async fn what_another_engine_has_driven_to_its_end_is_no_longer_left_alone() {
+    let store = Watched::default();
+    let [run] = left(&store, "gate", 1).await.try_into().unwrap();
+    give_back(&store, &run).await;
+    let echo = action_fn(|_cx: StepContext, input: Value| async move { Ok::<_, StepError>(input) });
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let without = Engine::builder(store.clone()).clock(clock.clone()).action("echo", echo.pure()).drive(Drive::All);
+    let without = without.build();
+    clock.advance(Duration::from_secs(2_000_000_000));
+    settle().await;
+    assert_eq!(without.left_alone().len(), 1);
+    let with = engine(&store, Drive::Own);
+    with.drive(&run).await.unwrap();
+    settle().await;
+    ask(&with, &run, Request::Signal { name: SignalName::new("go").unwrap(), payload: Value::Null }).await;
+    assert_eq!(with.handle(run).wait().await.unwrap().state, RunState::Succeeded);
+    clock.advance(Duration::from_secs(10));
+    settle().await;
+    assert_eq!(without.left_alone().len(), 0);
+}
+
+#[tokio::test]
+async fn whoever_follows_a_run_that_was_let_go_sees_what_another_engine_does_with_it() {
+    let store = Watched::default();
+    let first = engine(&store, Drive::Own);
+    let run = first.start(one("gate"), Value::Null).await.unwrap();
+    settle().await;
+    let mut events = run.subscribe(Seq(0));
+    let held = store.watch.release.lock().await;
+    ask(&first, run.id(), pause()).await;
+    while events.next().await.unwrap().unwrap().event.kind() != "paused" {}
+    // It waits from here on, while the run is just being given back.
+    let follower = tokio::spawn(async move { while events.next().await.unwrap().is_some() {} });
+    settle().await;
+    drop(held);
+    while first.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = engine(&store, Drive::Own);
+    ask(&second, run.id(), Request::Terminate { reason: "enough".to_owned() }).await;
+    assert!(second.drive(run.id()).await.unwrap(), "before the first has heard of it");
+    tokio::time::timeout(Duration::from_secs(20), follower).await.expect("it was never told").unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_comes_to_nothing_is_taken_out_of_the_inbox_in_spite_of_a_lost_answer() {
+    let store = Watched::default();
+    let engine = engine(&store, Drive::Own);
+    let run = engine.start(one("hang"), Value::Null).await.unwrap();
+    settle().await;
+    ask(&engine, run.id(), pause()).await;
+    settle().await;
+    // A second pause changes nothing; and nobody knows whether it was taken out.
+    *store.watch.append.lock().unwrap() = Some(StoreError::new(Fault::Unknown, "test: the line went dead"));
+    ask(&engine, run.id(), pause()).await;
+    settle().await;
+    let given_up = async {
+        while !store.store.inbox(run.id()).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), given_up).await.expect("it is still there");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_too_short_is_made_long_enough() {
+    let store = Watched::default();
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let builder = Engine::builder(store.clone()).clock(clock.clone()).action("gate", Gate);
+    let engine = builder.lease(Duration::from_millis(1)).build();
+    let run = engine.start(one("gate"), Value::Null).await.unwrap();
+    let until = store.store.holder(run.id()).await.unwrap().unwrap().until;
+    assert_eq!(until, clock.now().after(Duration::from_millis(100)));
+}
