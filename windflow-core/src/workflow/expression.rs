@@ -39,25 +39,70 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
 
 fn end_of_expression(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    let (mut i, mut quote) = (0, None);
-    while i < bytes.len() {
-        match (quote, bytes[i]) {
-            (Some(_), b'\\') => i += 1,
-            (Some(q), b) if q == b => quote = None,
-            (None, b @ (b'"' | b'\'' | b'`')) => quote = Some(b),
-            (None, b'}') if bytes.get(i + 1) == Some(&b'}') => {
-                // `#{a: #{}}}`: a map literal may close right before the expression does.
-                let mut end = i;
-                while bytes.get(end + 2) == Some(&b'}') {
-                    end += 1;
-                }
-                return Some(end);
-            }
-            _ => {}
+    let mut code = code(text).enumerate();
+    let (found, _) = code.find(|(at, nesting)| *nesting == 1 && bytes[*at..].starts_with(b"}}"))?;
+    // `#{a: #{}}}`: a map literal may close right before the expression does.
+    let more = bytes[found + 2..].iter().take_while(|b| **b == b'}').count();
+    Some(found + more)
+}
+
+/// What a place in an expression belongs to.
+#[derive(Clone, Copy)]
+enum Within {
+    /// Code, and in how many braces of its own.
+    Code(usize),
+    /// A text that ends with this quote. One in backticks holds code between `${` and `}`.
+    Text(u8),
+    LineComment,
+    Comment,
+}
+
+/// For each byte, how deep in code it stands: 1 in the expression itself, 2 between `${` and `}` of a text in it, and so
+/// on; 0 in texts and comments.
+fn code(text: &str) -> impl Iterator<Item = usize> + '_ {
+    let bytes = text.as_bytes();
+    let (mut stack, mut known) = (vec![Within::Code(0)], 0);
+    bytes.iter().enumerate().map(move |(at, here)| {
+        if at < known {
+            return 0; // the rest of a mark that was read
         }
-        i += 1;
-    }
-    None
+        let here = *here;
+        let starts = |with: &[u8]| bytes[at..].starts_with(with);
+        let inside = *stack.last().unwrap_or(&Within::Code(0));
+        let nesting = stack.iter().filter(|within| matches!(within, Within::Code(_))).count();
+        let mut enter = |within, length| {
+            stack.push(within);
+            known = at + length;
+        };
+        match inside {
+            Within::Code(_) if starts(b"//") => enter(Within::LineComment, 2),
+            Within::Code(_) if starts(b"/*") => enter(Within::Comment, 2),
+            Within::Code(_) if matches!(here, b'"' | b'\'' | b'`') => enter(Within::Text(here), 1),
+            Within::Code(0) if here == b'}' && nesting > 1 => drop(stack.pop()),
+            Within::Code(braces) => {
+                let braces = match here {
+                    b'{' => braces + 1,
+                    b'}' => braces.saturating_sub(1),
+                    _ => braces,
+                };
+                stack.pop();
+                stack.push(Within::Code(braces));
+                return nesting;
+            }
+            Within::Text(b'`') if starts(b"${") => enter(Within::Code(0), 2),
+            Within::Text(quote) if here == b'\\' && quote != b'`' => known = at + 2,
+            Within::Text(quote) if here == quote => drop(stack.pop()),
+            Within::LineComment if here == b'\n' => drop(stack.pop()),
+            // Comments stand within comments, too.
+            Within::Comment if starts(b"/*") => enter(Within::Comment, 2),
+            Within::Comment if starts(b"*/") => {
+                stack.pop();
+                known = at + 2;
+            }
+            Within::Text(_) | Within::LineComment | Within::Comment => {}
+        }
+        0
+    })
 }
 
 /// Whether any text in the value holds an expression.
@@ -71,37 +116,50 @@ pub fn has_expression(template: &Value) -> bool {
     }
 }
 
-/// The nodes an expression reads: every `nodes.NAME`, `nodes["NAME"]` and `nodes['NAME']` in it.
+/// The members of a variable that an expression names, `inputs.x`, `inputs?.x`, `inputs["x"]` or `inputs['x']`, each with
+/// the place of its name. What stands in texts and comments is not looked at.
 #[must_use]
-pub fn references(expression: &str) -> BTreeSet<&str> {
-    let mut out = BTreeSet::new();
+pub fn members<'t>(expression: &'t str, variable: &str) -> Vec<(&'t str, usize)> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut at = 0;
-    while let Some(found) = expression[at..].find("nodes") {
+    let (mut out, mut at, mut code) = (Vec::new(), 0, None);
+    while let Some(found) = expression[at..].find(variable) {
         let start = at + found;
-        at = start + "nodes".len();
-        // `my_nodes.x` and `inputs.nodes.x` are something else.
-        if expression[..start].chars().next_back().is_some_and(|c| word(c) || c == '.') {
+        at = start + variable.len();
+        // `my_nodes.x`, `nodes2.x` and `inputs.nodes.x` are something else.
+        let before = expression[..start].chars().next_back();
+        if before.is_some_and(|c| word(c) || c == '.') || expression[at..].starts_with(word) {
             continue;
         }
-        let rest = expression[at..].trim_start();
-        if let Some(name) = rest.strip_prefix("?.").or_else(|| rest.strip_prefix('.')) {
-            let name = name.trim_start();
-            // A node name may hold '-', which an expression would read as minus: such a node is read as nodes["a-b"].
-            let end = name.find(|c: char| !word(c)).unwrap_or(name.len());
-            if end > 0 {
-                out.insert(&name[..end]);
-            }
-        } else if let Some(index) = rest.strip_prefix("?[").or_else(|| rest.strip_prefix('[')) {
-            let index = index.trim_start();
-            if let Some(quote) = index.chars().next().filter(|c| "\"'`".contains(*c))
-                && let Some(end) = index[1..].find(quote)
-            {
-                out.insert(&index[1..=end]);
-            }
+        let code = code.get_or_insert_with(|| self::code(expression).collect::<Vec<_>>());
+        if code.get(start).is_some_and(|nesting| *nesting > 0) {
+            out.extend(member_after(expression, at));
         }
     }
     out
+}
+
+fn member_after(expression: &str, at: usize) -> Option<(&str, usize)> {
+    let rest = expression[at..].trim_start();
+    let place = |inner: &str| expression.len() - inner.len();
+    let rest = rest.strip_prefix('?').unwrap_or(rest);
+    if let Some(name) = rest.strip_prefix('.') {
+        let name = name.trim_start();
+        // A name may hold '-', which an expression would read as minus: such a member is read as nodes["a-b"].
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+        // `inputs.keys()` is a function, not an input.
+        let call = name[end..].trim_start().starts_with('(');
+        return (end > 0 && !call).then(|| (&name[..end], place(name)));
+    }
+    let index = rest.strip_prefix('[')?.trim_start();
+    let quote = index.chars().next().filter(|c| "\"'`".contains(*c))?;
+    let name = &index[1..];
+    Some((&name[..name.find(quote)?], place(name)))
+}
+
+/// The nodes an expression reads: every `nodes.NAME`, `nodes["NAME"]` and `nodes['NAME']` in it.
+#[must_use]
+pub fn references(expression: &str) -> BTreeSet<&str> {
+    members(expression, "nodes").into_iter().map(|(name, _)| name).collect()
 }
 
 /// The nodes that any expression of a template reads.
@@ -138,6 +196,11 @@ mod tests {
         assert_eq!(pieces(r#"${{ "}}" + '}}' }}!"#).unwrap(), [E(r#""}}" + '}}'"#), T("!")]);
         assert_eq!(pieces("${{ #{a: #{}}}}").unwrap(), [E("#{a: #{}}")]);
         assert_eq!(pieces("ab ${{ x"), Err(3));
+        assert_eq!(pieces("${{ a /* don't: }} */ + 1 }}!").unwrap(), [E("a /* don't: }} */ + 1"), T("!")]);
+        assert_eq!(pieces("${{ a // it's\n }}!").unwrap(), [E("a // it's"), T("!")]);
+        assert_eq!(pieces("${{ /* a /* b */ }} */ 2 / 1 }}").unwrap(), [E("/* a /* b */ }} */ 2 / 1")]);
+        assert_eq!(pieces(r#"${{ `\` + `${"}}" + #{a: #{}}}` }}"#).unwrap(), [E(r#"`\` + `${"}}" + #{a: #{}}}`"#)]);
+        assert_eq!(pieces("${{ \"\\\"}}\" }}").unwrap(), [E("\"\\\"}}\"")]);
     }
 
     #[test]
@@ -145,6 +208,15 @@ mod tests {
         let found = |text| references(text).into_iter().collect::<Vec<_>>();
         assert_eq!(found("nodes.build.output.url + nodes[\"a-b\"].output"), ["a-b", "build"]);
         assert_eq!(found("nodes['x'].output == nodes . y"), ["x", "y"]);
-        assert_eq!(found("inputs.nodes.z + my_nodes.q + nodes[key]"), [""; 0]);
+        assert_eq!(found("inputs.nodes.z + my_nodes.q + nodes2.q + nodes[key] + nodes.keys()"), [""; 0]);
+        assert_eq!(found("1 // nodes.a\n + /* nodes.b */ nodes.c.output + \"nodes.d\" + 'nodes.e'"), ["c"]);
+        assert_eq!(found("`nodes.a: ${nodes.b.output + `${nodes.c}`} nodes.d`"), ["b", "c"]);
+    }
+
+    #[test]
+    fn members_are_told_with_their_places() {
+        let found = |text| members(text, "inputs");
+        assert_eq!(found("inputs.a + inputs[\"b-c\"] + inputs?.d"), [("a", 7), ("b-c", 19), ("d", 35)]);
+        assert_eq!(found("nodes.inputs.x + my_inputs.y + \"inputs.z\" + inputs.keys() + inputs[k]"), []);
     }
 }

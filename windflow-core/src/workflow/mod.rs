@@ -12,7 +12,7 @@ mod spec;
 mod validate;
 
 pub use builder::{Node, WorkflowBuilder};
-pub use expression::{Piece, has_expression, pieces, references};
+pub use expression::{Piece, has_expression, members, pieces, references};
 pub use inputs::{InputKind, InputSpec};
 pub use lint::{Finding, Severity};
 pub use plan::Workflow;

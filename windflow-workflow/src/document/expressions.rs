@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use windflow_core::workflow::{InputSpec, Piece, did_you_mean, pieces};
+use windflow_core::workflow::{InputSpec, Piece, did_you_mean, members, pieces};
 
 use crate::document::decode::At;
 use crate::document::diagnostic::Problems;
@@ -169,63 +169,5 @@ pub(super) fn check_inputs(found: &Found<'_>, inputs: &Inputs, problems: &mut Pr
         let hint = did_you_mean(name, inputs.keys().map(String::as_str));
         let hint = hint.or_else(|| inputs.is_empty().then(|| "the workflow has no inputs".to_owned()));
         problems.hinted(Span { start: at, end: at }, &found.path, message, hint);
-    }
-}
-
-/// The members of a variable that an expression names, `inputs.x`, `inputs?.x` or `inputs["x"]`, each with the place of its
-/// name. What stands in quotes is not looked at.
-pub(super) fn members<'t>(expression: &'t str, variable: &str) -> Vec<(&'t str, usize)> {
-    let bytes = expression.as_bytes();
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    let (mut out, mut at, mut quote) = (Vec::new(), 0, None);
-    while at < bytes.len() {
-        let here = bytes[at];
-        match quote {
-            Some(_) if here == b'\\' => at += 1,
-            Some(open) if open == here => quote = None,
-            Some(_) => {}
-            None if matches!(here, b'"' | b'`' | b'\'') => quote = Some(here),
-            None if word(here) => {
-                let end = bytes[at..].iter().position(|b| !word(*b)).map_or(bytes.len(), |length| at + length);
-                let member = at > 0 && bytes[at - 1] == b'.';
-                if &expression[at..end] == variable && !member {
-                    out.extend(member_after(expression, end));
-                }
-                at = end;
-                continue;
-            }
-            None => {}
-        }
-        at += 1;
-    }
-    out
-}
-
-fn member_after(expression: &str, at: usize) -> Option<(&str, usize)> {
-    let rest = expression.get(at..)?.trim_start();
-    let place = |inner: &str| expression.len() - inner.len();
-    let rest = rest.strip_prefix('?').unwrap_or(rest);
-    if let Some(name) = rest.strip_prefix('.') {
-        let name = name.trim_start();
-        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
-        // `inputs.keys()` is a function, not an input.
-        let call = name[end..].trim_start().starts_with('(');
-        return (end > 0 && !call).then(|| (&name[..end], place(name)));
-    }
-    let index = rest.strip_prefix('[')?.trim_start();
-    let quote = index.chars().next().filter(|c| matches!(c, '"' | '`'))?;
-    let name = &index[1..];
-    Some((&name[..name.find(quote)?], place(name)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_members_an_expression_names_are_found() {
-        let found = |text| members(text, "inputs");
-        assert_eq!(found("inputs.a + inputs[\"b-c\"] + inputs?.d"), [("a", 7), ("b-c", 19), ("d", 35)]);
-        assert_eq!(found("nodes.inputs.x + my_inputs.y + \"inputs.z\" + inputs.keys() + inputs[k]"), []);
     }
 }

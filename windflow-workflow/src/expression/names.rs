@@ -93,6 +93,11 @@ impl Own {
                     | ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _)),
                 ) => {
                     points |= call.name == "Fn";
+                    // What a script asks for before it uses it may be missing.
+                    let asks = matches!(call.name.as_str(), "is_def_var" | "is_def_fn");
+                    if let (true, Some(Expr::StringConstant(name, _))) = (asks, call.args.first()) {
+                        own.variables.insert(name.to_string());
+                    }
                     keeps |= call.name == "set";
                 }
                 _ => {}
@@ -237,6 +242,8 @@ mod tests {
             "Fn(\"len\").call(inputs.s)",
             "call(|x| x, 1)",
             "type_of(inputs.n)",
+            "if is_def_var(\"fancy\") { fancy } else { 1 }",
+            "if is_def_fn(\"fancy\", 1) { fancy(1) } else { 1 }",
             "is_def_var(\"inputs\") && is_def_fn(\"f\", 1)",
             "switch inputs.n { 3 if inputs.s == \"x\" => 1, 1..3 => 2, _ => 3 }",
             "inputs.s.len() + inputs.s.len + inputs.a.len()",

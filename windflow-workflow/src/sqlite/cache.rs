@@ -18,6 +18,8 @@ pub(super) struct Known {
     pub epoch: Epoch,
     pub lease: Option<(WorkerId, Timestamp)>,
     pub summary: Summary,
+    /// Whether its inbox may have something.
+    pub asked: bool,
     /// Whether its row in `runs` is not there yet.
     pub row_missing: bool,
     /// Whether that row must be written.
@@ -38,6 +40,7 @@ impl Known {
             epoch: Epoch(unsigned(row.get(3)?)),
             lease: worker.map(|worker| (WorkerId(worker.into()), Timestamp(unsigned(until.unwrap_or_default())))),
             summary: summary(path, &text)?,
+            asked: row.get(7)?,
             row_missing: false,
             row_changed: false,
         })
@@ -57,12 +60,12 @@ impl Known {
         self.row_changed |= old != *new;
     }
 
-    /// Ends the lease, and answers whom to tell. Only a run that wants to be driven is news: every run that ends is given
-    /// back, too.
+    /// Ends the lease, and answers whom to tell. Only a run that wants to be driven, or was asked something, is news:
+    /// every run that ends is given back, too.
     pub(super) fn give_back(&mut self) -> Option<Namespace> {
         self.lease = None;
         self.row_changed = true;
-        self.summary.wake_at.map(|_| self.summary.namespace.clone())
+        (self.asked || self.summary.wake_at.is_some()).then(|| self.summary.namespace.clone())
     }
 }
 

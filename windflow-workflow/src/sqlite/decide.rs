@@ -113,6 +113,7 @@ impl Group<'_> {
             epoch,
             lease: Some((new.worker.clone(), new.until)),
             summary: new.summary,
+            asked: false,
             row_missing: true,
             row_changed: true,
         };
@@ -217,6 +218,7 @@ impl Group<'_> {
 
     fn submit(&mut self, submission: Submission) -> Result<(u64, bool), Trouble> {
         let known = self.known(&submission.run)?;
+        known.asked = true;
         let (id, namespace) = (known.id, known.summary.namespace.clone());
         if let Some(dedup) = &submission.dedup {
             let mut statement =

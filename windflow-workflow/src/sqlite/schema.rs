@@ -1,5 +1,6 @@
 //! What the file holds, and how an older file becomes a newer one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sqlx::sqlite::SqliteConnection;
@@ -100,13 +101,38 @@ pub(super) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> R
         let what = format!("{}: schema {version} is newer than this build's {newest}", path.display());
         return Err(StoreError::new(Fault::Unusable, what).with_hint("use the version of the program that wrote it"));
     }
+    if version == newest {
+        // Most openings find it so, and need not write.
+        expected(path, &mut transaction).await?;
+        return transaction.rollback().await.map_err(failed);
+    }
     let missing = MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX));
     for migration in missing {
         sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
     }
-    if version < newest {
-        let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {newest}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await.map_err(failed)?;
-    }
+    let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {newest}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(marks)).execute(&mut *transaction).await.map_err(failed)?;
+    expected(path, &mut transaction).await?;
     transaction.commit().await.map_err(failed)
+}
+
+/// Checks that the tables are those the migrations make: a development build, or somebody's hand, may have made others
+/// under the same number. What was added beside them does no harm.
+async fn expected(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let shape = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+    let rows = sqlx::query(shape).fetch_all(connection).await;
+    let rows = rows.map_err(|error| store_error(path, &error, Moment::Before))?;
+    let found: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let made = || -> Result<BTreeMap<String, String>, rusqlite::Error> {
+        let memory = rusqlite::Connection::open_in_memory()?;
+        memory.execute_batch(&MIGRATIONS.concat())?;
+        let mut statement = memory.prepare(shape)?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    let wanted = made().map_err(|error| StoreError::new(Fault::Unusable, error))?;
+    let differs = wanted.iter().find(|(name, sql)| found.get(*name) != Some(sql));
+    let Some((name, _)) = differs else { return Ok(()) };
+    let what = format!("{}: '{name}' is not as version {} of this file has it", path.display(), MIGRATIONS.len());
+    Err(StoreError::new(Fault::Unusable, what)
+        .with_hint("a development build has written it: move the file away, or go on with that build"))
 }

@@ -44,7 +44,8 @@ macro_rules! known {
     () => {
         concat!(
             "SELECT r.id, 'sha256:' || lower(hex(r.fingerprint)), r.key, r.epoch, r.worker, r.until, ",
-            summary_json!()
+            summary_json!(),
+            ", EXISTS (SELECT 1 FROM inbox WHERE id = r.id AND request IS NOT NULL)"
         )
     };
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::fixture::{Made, Tally, Verdict, batch, make, signal, started};
+use super::fixture::{Broken, Made, Tally, Verdict, batch, make, signal, started};
+use crate::id::Namespace;
 use crate::store::{Fault, Store, StoreError};
 
 /// A submission is kept once, in order, and told apart by its key, even after it was taken in.
@@ -46,19 +47,14 @@ pub async fn inbox_keeps_and_dedups(store: Arc<dyn Store>) -> Verdict {
     tally.verdict()
 }
 
-/// Whoever waits for news is woken by a submission.
+/// Whoever waits for news is woken by a submission, and when a run with something in its inbox is given back.
 ///
 /// # Errors
 /// The promise that was not kept.
 pub async fn news_wakes_who_waits(store: Arc<dyn Store>) -> Verdict {
     let mut tally = Tally::default();
     let Made { lease, namespace, .. } = make(&*store).await?;
-    // A store may ring too often, never too rarely: whatever rang before has been heard when this is quiet.
-    let mut seen = 0;
-    while let Ok(news) = tokio::time::timeout(Duration::from_millis(50), store.news(&namespace, seen)).await {
-        tally.that(news > seen, "the number grows")?;
-        seen = news;
-    }
+    let seen = quiet(&mut tally, &*store, &namespace, 0).await?;
     let wait = || {
         let (store, namespace) = (Arc::clone(&store), namespace.clone());
         tokio::spawn(async move { store.news(&namespace, seen).await })
@@ -73,5 +69,29 @@ pub async fn news_wakes_who_waits(store: Arc<dyn Store>) -> Verdict {
     let late = tokio::time::timeout(Duration::from_secs(10), store.news(&namespace, seen)).await;
     tally.that(late.is_ok(), "and who asks a moment later")?;
     tally.same(&store.asked(&namespace, 10).await?, &vec![lease.run.clone()], "and says who was asked")?;
+    let seen = quiet(&mut tally, &*store, &namespace, seen).await?;
+    store.release(&lease).await?;
+    let back = tokio::time::timeout(Duration::from_secs(10), store.news(&namespace, seen)).await;
+    tally.that(back.is_ok(), "a run that was asked something wakes everybody when it is given back")?;
+
+    // What was asked while the last append was on its way, such as to try again what has just failed.
+    let Made { lease, namespace, mut summary, .. } = make(&*store).await?;
+    store.submit(signal(&lease.run, None, 1)).await?;
+    let seen = quiet(&mut tally, &*store, &namespace, 0).await?;
+    summary.wake_at = None;
+    let mut last = batch(&lease, &summary, 3, vec![started(1)]);
+    last.release = true;
+    store.append(last).await?;
+    let back = tokio::time::timeout(Duration::from_secs(10), store.news(&namespace, seen)).await;
+    tally.that(back.is_ok(), "also with its last append")?;
     tally.verdict()
+}
+
+/// A store may ring too often, never too rarely: whatever rang before has been heard when this is quiet.
+async fn quiet(tally: &mut Tally, store: &dyn Store, namespace: &Namespace, mut seen: u64) -> Result<u64, Broken> {
+    while let Ok(news) = tokio::time::timeout(Duration::from_millis(50), store.news(namespace, seen)).await {
+        tally.that(news > seen, "the number grows")?;
+        seen = news;
+    }
+    Ok(seen)
 }

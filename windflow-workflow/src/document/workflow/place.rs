@@ -1,10 +1,10 @@
 //! From the engine's words for a place, `nodes.build.needs`, to a place in the file.
 
-use windflow_core::workflow::{Finding, Problem, Severity as CoreSeverity, references};
+use windflow_core::workflow::{Finding, Problem, Severity as CoreSeverity, members, references};
 
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Severity};
-use crate::document::expressions::{Found, in_condition, in_template, members};
+use crate::document::expressions::{Found, in_condition, in_template};
 use crate::document::source::{Position, Source};
 use crate::document::tree::{Kind, Node};
 

@@ -55,6 +55,21 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_file_of_another_shape_is_refused_by_name_and_what_was_added_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.db");
+    open(&path).await.unwrap().close().await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    file.execute_batch("CREATE INDEX mine ON runs (workflow); ANALYZE").unwrap();
+    open(&path).await.unwrap().close().await;
+    file.execute_batch("ALTER TABLE journal RENAME COLUMN finished TO done").unwrap();
+    let error = open(&path).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unusable);
+    let told = format!("{}: 'journal' is not as version 1 of this file has it", path.display());
+    assert!(error.to_string().starts_with(&told) && error.hint.is_some(), "{error}");
+}
+
+#[tokio::test]
 async fn a_log_whose_file_is_gone_is_not_wiped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.db");
