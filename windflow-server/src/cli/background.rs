@@ -96,6 +96,9 @@ fn tell(project: &Project, id: &RunId, log: &std::path::Path, what: &str) -> Exi
 /// This command again, with what it was told for every command.
 fn ours(project: &Project) -> Command {
     let mut command = Command::new(&project.process.program);
+    // Whoever says --detach means it, also in a step or a service.
+    windflow_workflow::actions::leave_step(&mut command);
+    windflow_targets::host::leave_service(&mut command);
     command.current_dir(&project.process.working_dir).arg("--state").arg(&project.state);
     if let Some(config) = &project.global.config {
         command.arg("--config").arg(config);

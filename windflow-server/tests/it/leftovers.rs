@@ -86,3 +86,38 @@ fn nothing_runs_on_when_the_command_is_asked_to_end_or_the_run_is_cancelled() {
     assert_eq!(run.done().code, 4);
     assert!(!pids.iter().any(|pid| is_alive(pid)), "{pids:?}");
 }
+
+const HELD: &str = "name: held\nnodes:\n  hold: { uses: wait, with: { for: 1h } }\n";
+
+#[test]
+fn a_run_that_a_step_has_left_to_the_background_is_not_the_steps() {
+    let program = env!("CARGO_BIN_EXE_windflow");
+    let detach = format!("{program}, run, held.yaml, --detach, --run-id, held");
+    let step = format!("uses: shell, with: {{ argv: [{detach}], env: {{ PATH: \"/usr/bin:/bin\" }} }}");
+    let world = World::with("w.yaml", &format!("name: w\nnodes:\n  begin: {{ {step} }}\n"));
+    world.write("held.yaml", HELD);
+    world.expect(0, "run w.yaml --allow-shell --run-id r");
+    world.until_state("held", "waiting");
+    let drives = || world.processes().len();
+    until("it is driven", || drives() == 1);
+    world.expect(0, "runs cancel held --reason enough");
+    world.until_state("held", "cancelled");
+    until("its process ends", || drives() == 0);
+}
+
+#[test]
+fn a_service_may_have_its_own_stack_taken_down_by_a_run_in_the_background() {
+    let program = env!("CARGO_BIN_EXE_windflow");
+    let world = World::with(
+        "w.yaml",
+        "name: w\nnodes:\n  down: { uses: destroy, with: { target: local, stack: self.yaml } }\n",
+    );
+    let folder = world.dir.display();
+    let script = format!("cd {folder} && {program} run w.yaml --detach --run-id down; sleep 1000");
+    let process = format!("{{ command: [/bin/sh, -c, \"{script}\"] }}");
+    let service = format!("x-windflow: {{ process: {process} }}");
+    world.write("self.yaml", &format!("name: self\nservices:\n  one: {{ {service} }}\n"));
+    world.expect(0, "apply self.yaml --target local --yes");
+    world.until_state("down", "succeeded");
+    until("nothing is left", || world.processes().is_empty());
+}

@@ -26,6 +26,9 @@ pub fn supervise_if_child(_: impl IntoIterator<Item = OsString>) -> Option<ExitC
     None
 }
 
+/// There are no services to leave here.
+pub fn leave_service(_: &mut std::process::Command) {}
+
 impl HostTarget {
     /// A target that answers `Unsupported`.
     #[must_use]

@@ -39,8 +39,8 @@ mod watch;
 
 pub use config::{HostConfig, SUPERVISE, SupervisorCommand};
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{HostTarget, supervise_if_child};
+pub use elsewhere::{HostTarget, leave_service, supervise_if_child};
 #[cfg(target_os = "linux")]
-pub use supervisor::supervise_if_child;
+pub use supervisor::{leave_service, supervise_if_child};
 #[cfg(target_os = "linux")]
 pub use target::HostTarget;

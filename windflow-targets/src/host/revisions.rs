@@ -66,8 +66,11 @@ pub(crate) async fn record(
         None => create(machine, dir, last + 1, stack, key, at).await?,
     };
     if let Err(error) = machine.write(&dir.current(), number.to_string().into_bytes()).await {
-        // Nobody takes for a revision what was never current.
-        let _ = machine.remove(&dir.revision(number)).await;
+        // Nobody takes for a revision what was never current. It may be current all the same: only the disk has not
+        // answered that it has it.
+        if machine.read(&dir.current()).await.is_ok_and(|now| now != Some(number.to_string().into_bytes())) {
+            let _ = machine.remove(&dir.revision(number)).await;
+        }
         return Err(error);
     }
     let all = numbers(machine, dir).await?;

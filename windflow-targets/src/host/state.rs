@@ -170,7 +170,8 @@ impl From<Refusal> for io::Error {
 /// The variable that marks a process, and all it starts, as an instance of ours; its value is the instance's folder.
 pub(crate) const MARK: &str = "WINDFLOW_INSTANCE";
 
-/// The variable that marks a supervisor; its value is the folder of its stack.
+/// The variable that marks a process as nobody's instance, whoever started it: a supervisor, with the folder of its stack
+/// as value, or what left its service.
 pub(crate) const SUPERVISOR_MARK: &str = "WINDFLOW_SUPERVISOR";
 
 /// The apply that is under way.

@@ -20,6 +20,8 @@ use super::input::{Problems, read, text};
 ///     with: { target: local, stack: shop, allow_destroy: [volume] }
 /// ```
 ///
+/// `stack` is the stack's name, or in a document also its file.
+///
 /// Output: `target`, `stack`, `revision` (the last one, or null), `changes`. Data that was destroyed is not brought
 /// back by a compensation; therefore it needs `allow_destroy`.
 #[derive(Debug, Clone, Copy, Default)]

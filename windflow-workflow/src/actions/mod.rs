@@ -26,5 +26,5 @@ pub use egress::EgressPolicy;
 #[cfg(feature = "http")]
 pub use http::HttpAction;
 pub use script::{ScriptAction, ScriptEngine};
-pub use shell::{ShellAction, ShellPolicy};
+pub use shell::{ShellAction, ShellPolicy, leave_step};
 pub use wait::WaitAction;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
+use tokio::process::Child;
 
 /// The variable that marks a program and what it starts.
 pub(super) const MARK: &str = "WINDFLOW_STEP";
@@ -179,6 +180,7 @@ fn send(_: Process, _: Signal) {}
 /// What an attempt has started and not yet ended. Ends when it goes, so that a dropped attempt leaves nothing running.
 pub(super) struct Offspring {
     pub trace: Trace,
+    /// The program's group, as long as nobody has collected the program: from then on its number may be another's.
     group: Option<Pid>,
     /// What was found of it. Whoever loses its parent after that is still known.
     known: BTreeSet<Process>,
@@ -190,39 +192,84 @@ impl Offspring {
         Self { trace, group, known: BTreeSet::new(), over: false }
     }
 
-    /// Sends a signal to all of it, once to each.
-    pub fn signal(&mut self, signal: Signal) {
-        // Looked for first: a parent that ends takes the trace of its children with it.
-        self.known.extend(self.trace.living());
-        self.signal_group(signal);
-        let outside = self.known.iter().filter(|process| Pid::from_raw(process.group) != self.group);
-        outside.for_each(|process| send(*process, signal));
+    /// Waits until the program has ended, and does not collect it: what is left of its group can still be told by its
+    /// number. Collects it where that cannot be done.
+    pub async fn ended(&mut self, child: &mut Child) {
+        if !matches!(self.group, Some(program) if exit(program).await) {
+            let _ = child.wait().await;
+            self.group = None;
+        }
     }
 
-    fn signal_group(&self, signal: Signal) {
-        if let Some(group) = self.group {
-            // It may have ended by itself.
-            let _ = kill_process_group(group, signal);
+    /// Asks all of it to end, and kills it after the grace period.
+    pub async fn stop(&mut self, child: &mut Child, grace: Duration) {
+        self.signal(Signal::TERM).await;
+        if tokio::time::timeout(grace, self.ended(child)).await.is_err() {
+            self.signal(Signal::KILL).await;
+            let _ = tokio::time::timeout(grace, self.ended(child)).await;
         }
+    }
+
+    /// Sends a signal to all of it, once to each.
+    async fn signal(&mut self, signal: Signal) {
+        let (trace, known, group) = (self.trace.clone(), self.known.clone(), self.group);
+        let sent = tokio::task::spawn_blocking(move || signal_all(&trace, known, group, signal));
+        // Not reached: what is done there does not panic, and nobody takes it back.
+        self.known = sent.await.unwrap_or_default();
     }
 
     /// Ends what the program has left running; otherwise, what does not go.
     pub async fn end(mut self) -> Result<(), Vec<i32>> {
-        self.signal_group(Signal::KILL);
+        signal_group(self.group, Signal::KILL);
         let ended = end(self.trace.clone(), std::mem::take(&mut self.known)).await;
         self.over = true;
         ended
     }
 }
 
+fn signal_group(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // It may have ended by itself.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Sends a signal to all that is known of a program and all that is found of it, and answers what that is.
+fn signal_all(trace: &Trace, mut known: BTreeSet<Process>, group: Option<Pid>, signal: Signal) -> BTreeSet<Process> {
+    // Looked for first: a parent that ends takes the trace of its children with it.
+    known.extend(trace.living());
+    signal_group(group, signal);
+    known.iter().filter(|process| Pid::from_raw(process.group) != group).for_each(|process| send(*process, signal));
+    known
+}
+
+/// Waits for the end of a child of ours that nobody collects meanwhile; whether that can be done here.
+#[cfg(target_os = "linux")]
+#[expect(deprecated, reason = "what replaces it is unsafe, for handles that are closed under it: this one is owned")]
+async fn exit(child: Pid) -> bool {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+    let Ok(handle) = pidfd_open(child, PidfdFlags::empty()) else { return false };
+    let Ok(handle) = AsyncFd::with_interest(handle, Interest::READABLE) else { return false };
+    handle.readable().await.is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn exit(_: Pid) -> bool {
+    false
+}
+
 impl Drop for Offspring {
+    /// At once and here, on whatever thread that is: the process may be about to end.
     fn drop(&mut self) {
         // What is started while the table is read shows in the next reading.
         for _ in 0..3 {
             if self.over {
                 return;
             }
-            self.signal(Signal::KILL);
+            let known = std::mem::take(&mut self.known);
+            self.known = signal_all(&self.trace, known, self.group, Signal::KILL);
             self.over = !self.known.iter().any(|process| is_alive(*process));
         }
     }

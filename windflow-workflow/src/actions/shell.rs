@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -89,7 +89,8 @@ impl ShellPolicy {
 /// The program and all it starts belong to the step, also in a session of their own: they are asked to end when the step
 /// is cancelled or its time is up, and killed after five seconds; what is left when the program has ended is killed; and
 /// what was left by an engine that was killed is gone before anything else is done for the step. What is to go on is
-/// deployed, or started by the machine's own service manager.
+/// deployed, started by the machine's own service manager, or leaves the step on purpose ([`leave_step`]; `windflow run
+/// --detach` does).
 #[derive(Debug, Clone, Default)]
 pub struct ShellAction(ShellPolicy);
 
@@ -124,6 +125,17 @@ impl ShellAction {
     pub fn new(policy: ShellPolicy) -> Self {
         Self(policy)
     }
+}
+
+/// Lets a program outlive the `shell` step it is started from. The program must also leave its session, and its parent
+/// must end before the step does.
+///
+/// ```
+/// let mut command = std::process::Command::new("goes-on-for-days");
+/// windflow_workflow::actions::leave_step(&mut command);
+/// ```
+pub fn leave_step(command: &mut std::process::Command) {
+    command.env_remove(MARK);
 }
 
 /// What is durable of a program that runs.
@@ -306,21 +318,23 @@ impl Action for ShellAction {
         note(cx, &Note { program: offspring.trace.clone() }).await?;
         let until = timeout.map(|timeout| cx.now().after(timeout));
         let mut stopped = None;
-        let status = tokio::select! {
-            status = child.wait() => status,
+        tokio::select! {
+            () = offspring.ended(&mut child) => {}
             () = cx.cancelled() => {
                 stopped = Some("the step was asked to stop".to_owned());
-                stop(&mut offspring, &mut child).await
+                offspring.stop(&mut child, GRACE).await;
             }
             () = async { match until { Some(until) => cx.sleep_until(until).await, None => std::future::pending().await } } => {
                 stopped = Some(format!("its timeout of {:?} is over", timeout.unwrap_or_default()));
-                stop(&mut offspring, &mut child).await
+                offspring.stop(&mut child, GRACE).await;
             }
-        };
+        }
         // What it left running holds the pipes open and belongs to the step.
         if let Err(left) = offspring.end().await {
             cx.progress(&format!("'{program}' has left {}, which does not end", processes(&left)));
         }
+        let status = tokio::time::timeout(GRACE, child.wait()).await;
+        let status = status.map_err(|_| StepError::unknown("shell.wait", format_args!("'{program}' does not end")))?;
         let status = status.map_err(|error| StepError::unknown("shell.wait", error))?;
         if tokio::time::timeout(GRACE, &mut reading).await.is_err() {
             // Something that is not found keeps the pipes open: it is not waited for.
@@ -351,20 +365,5 @@ impl Action for ShellAction {
     async fn compensate(&self, cx: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
         end_earlier(cx).await?;
         Ok(Undone::NotUndoable { why: "what a program did is not known; name a `compensate` for the node".to_owned() })
-    }
-}
-
-/// Asks all of it to end, and kills it after the grace period.
-async fn stop(
-    offspring: &mut Offspring,
-    child: &mut tokio::process::Child,
-) -> std::io::Result<std::process::ExitStatus> {
-    offspring.signal(Signal::TERM);
-    match tokio::time::timeout(GRACE, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            offspring.signal(Signal::KILL);
-            child.wait().await
-        }
     }
 }

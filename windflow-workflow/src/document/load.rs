@@ -16,12 +16,11 @@ use super::tree::{Kind, Node};
 use super::workflow::{Opened, WorkflowDocument};
 use crate::environment::Environment;
 
-/// The actions whose `with.stack` names a stack file.
-const TAKES_STACK: [&str; 5] = ["deploy", "plan", "destroy", "rollback", "drift"];
-
 /// Reads a workflow from a file and pins what it names: where a node that deploys says `with: { stack: FILE }`, the
 /// stack file, seen from the workflow's own folder, is read and its resolved form stands in the workflow instead.
-/// From then on the files may change without changing the workflow; only `${{ }}` in them stays open.
+/// From then on the files may change without changing the workflow; only `${{ }}` in them stays open. Where a node
+/// destroys, the stack's name stands instead of a file; a text that is no path and does not end in `.yaml` or `.yml` is
+/// the name already.
 ///
 /// A file's name may lead anywhere: whoever loads what others have sent hands in an [`Environment`] whose files are
 /// only those that may be read.
@@ -64,11 +63,15 @@ pub(super) fn open_workflow(
         let name = node.name.as_str();
         let own = root.find(&["nodes", name, "with", "stack"]);
         let mut pin = |uses: &ActionName, written: Option<&Node>, at: &str, with: &mut Value| {
-            if let (Some(written), true) = (written, TAKES_STACK.contains(&uses.as_str())) {
-                let path = format!("nodes.{name}.{at}with.stack");
-                if let Some(wrong) = pins.pin(written, &path, with, &mut problems) {
-                    others = std::mem::take(&mut others).merge(wrong);
-                }
+            let Some(written) = written else { return };
+            let path = format!("nodes.{name}.{at}with.stack");
+            let wrong = match uses.as_str() {
+                "deploy" => pins.pin(written, &path, with, &mut problems),
+                "destroy" => pins.pin_name(written, &path, with, &mut problems),
+                _ => None,
+            };
+            if let Some(wrong) = wrong {
+                others = std::mem::take(&mut others).merge(wrong);
             }
         };
         pin(&node.uses, own, "", &mut node.with);
@@ -102,8 +105,7 @@ impl Pins<'_> {
                 return None;
             }
         };
-        let read = load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits);
-        let read = read.and_then(|document| {
+        let read = self.read(name).and_then(|document| {
             let secrets = self.secrets.map(|sources| document.check_secrets(sources)).unwrap_or_default();
             let wrong = document.check_inputs(self.inputs, self.limits).merge(secrets);
             if wrong.is_empty() { Ok(document) } else { Err(wrong) }
@@ -111,18 +113,52 @@ impl Pins<'_> {
         match read {
             Ok(document) => {
                 match serde_json::to_value(document.stack()) {
-                    Ok(stack) => put(with, stack),
+                    Ok(mut stack) => {
+                        keep_text(&mut stack);
+                        put(with, stack);
+                    }
                     Err(error) => problems.error(written.span, path, error),
                 }
                 None
             }
-            Err(wrong) => {
-                let first = wrong.as_slice().first().map(ToString::to_string).unwrap_or_default();
-                problems.error(written.span, path, format!("the stack file '{name}' cannot be used: {first}"));
-                Some(wrong)
-            }
+            Err(wrong) => Some(cannot_be_used(wrong, name, written, path, problems)),
         }
     }
+
+    /// Puts the name of the stack into `with` whose file `written` names. What is wrong with that file itself is answered.
+    fn pin_name(
+        &mut self,
+        written: &Node,
+        path: &str,
+        with: &mut Value,
+        problems: &mut Problems,
+    ) -> Option<Diagnostics> {
+        let Kind::Scalar(scalar) = &written.kind else { return None };
+        let name = scalar.text();
+        let end = Path::new(name).extension();
+        let is_file = name.contains(['/', '\\']) || end.is_some_and(|end| end == "yaml" || end == "yml");
+        if !is_file || name.contains("${{") {
+            return None;
+        }
+        match self.read(name) {
+            Ok(document) => {
+                put(with, document.stack().name.as_str().into());
+                None
+            }
+            Err(wrong) => Some(cannot_be_used(wrong, name, written, path, problems)),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<StackDocument, Diagnostics> {
+        load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits)
+    }
+}
+
+/// Says at the place that names a file what is wrong with it first, and answers all of that.
+fn cannot_be_used(wrong: Diagnostics, name: &str, written: &Node, path: &str, problems: &mut Problems) -> Diagnostics {
+    let first = wrong.as_slice().first().map(ToString::to_string).unwrap_or_default();
+    problems.error(written.span, path, format!("the stack file '{name}' cannot be used: {first}"));
+    wrong
 }
 
 /// Reads a stack from a file.
@@ -170,8 +206,7 @@ fn stack_file(node: &Node) -> Result<Option<&str>, (String, Option<&'static str>
     }
 }
 
-fn put(with: &mut Value, mut stack: Value) {
-    keep_text(&mut stack);
+fn put(with: &mut Value, stack: Value) {
     if let Value::Object(map) = with {
         map.insert("stack".to_owned(), stack);
     }

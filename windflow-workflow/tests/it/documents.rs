@@ -107,6 +107,30 @@ fn the_stack_a_node_names_is_pinned_to_the_workflow() {
     assert_ne!(document.workflow().hash(), other.workflow().hash());
 }
 
+#[test]
+fn a_stack_that_is_destroyed_is_named_by_itself_or_by_its_file() {
+    let stack = |with: &str| {
+        let flow = format!(
+            "name: down\ninputs: {{ which: string }}\nnodes:\n  a: {{ uses: destroy, with: {{ target: local, stack: {with} }} }}\n"
+        );
+        let files = MemoryFiles::from([
+            ("/srv/shop/down.yaml", flow.as_str()),
+            ("/srv/shop/deploy/web.yaml", "name: shop\nservices:\n  web:\n    image: \"${{ inputs.image }}\"\n"),
+        ]);
+        let loaded = load_workflow(Path::new("down.yaml"), &environment().with_files(files), &Limits::operator());
+        let told = |wrong: Diagnostics| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        loaded.map(|document| document.spec().nodes[0].with["stack"].clone()).map_err(told)
+    };
+    assert_eq!(stack("deploy/web.yaml").unwrap(), "shop");
+    assert_eq!(stack("shop").unwrap(), "shop");
+    assert_eq!(stack("\"${{ inputs.which }}\"").unwrap(), "${{ inputs.which }}");
+    let wrong = stack("lost.yaml").unwrap_err();
+    assert!(
+        wrong.starts_with("down.yaml:4:53: nodes.a.with.stack: the stack file 'lost.yaml' cannot be used"),
+        "{wrong}"
+    );
+}
+
 #[tokio::test]
 async fn a_pinned_stack_is_a_stack_again_once_its_expressions_are_filled() {
     use windflow_core::{Evaluator, Scope};

@@ -13,7 +13,7 @@ use rustix::fs::Mode;
 
 use super::super::config::SUPERVISE;
 use super::super::layout::StackDir;
-use super::super::state::SUPERVISOR_MARK;
+use super::super::state::{MARK, SUPERVISOR_MARK};
 use super::super::transport::try_lock;
 use super::{crew, orphans};
 
@@ -55,6 +55,17 @@ pub fn supervise_if_child(arguments: impl IntoIterator<Item = OsString>) -> Opti
             Some(ExitCode::FAILURE)
         }
     }
+}
+
+/// Lets a program outlive the service it is started from: it goes neither with the service nor with its stack, even when
+/// it is the one to take that down. The program must also leave its session.
+///
+/// ```
+/// let mut command = std::process::Command::new("deploy-the-next-version");
+/// windflow_targets::host::leave_service(&mut command);
+/// ```
+pub fn leave_service(command: &mut Command) {
+    command.env_remove(MARK).env(SUPERVISOR_MARK, "");
 }
 
 /// Writes to the supervisor's own log; when that cannot be written there is nobody left to tell.

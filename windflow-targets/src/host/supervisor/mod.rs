@@ -15,4 +15,4 @@ mod probe;
 mod process;
 
 pub(crate) use capture::LogEntry;
-pub use entry::supervise_if_child;
+pub use entry::{leave_service, supervise_if_child};
