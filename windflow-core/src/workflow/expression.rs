@@ -39,11 +39,27 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
 
 fn end_of_expression(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    let mut code = code(text).enumerate();
-    let (found, _) = code.find(|(at, nesting)| *nesting == 1 && bytes[*at..].starts_with(b"}}"))?;
-    // `#{a: #{}}}`: a map literal may close right before the expression does.
-    let more = bytes[found + 2..].iter().take_while(|b| **b == b'}').count();
-    Some(found + more)
+    // Where it seems to end, although a brace of its own is open: there is no better place if that is never closed.
+    let mut perhaps = None;
+    for (at, spot) in code(text).enumerate() {
+        if spot.nesting == 1 && bytes[at..].starts_with(b"}}") {
+            if spot.braces == 0 {
+                return Some(at);
+            }
+            perhaps.get_or_insert(at);
+        }
+    }
+    perhaps
+}
+
+/// How a byte stands in an expression.
+#[derive(Clone, Copy, Default)]
+struct Spot {
+    /// How deep in code: 1 in the expression itself, 2 between `${` and `}` of a text in it, and so on; 0 in texts and
+    /// comments.
+    nesting: usize,
+    /// How many braces of that code are open before it.
+    braces: usize,
 }
 
 /// What a place in an expression belongs to.
@@ -53,56 +69,73 @@ enum Within {
     Code(usize),
     /// A text that ends with this quote. One in backticks holds code between `${` and `}`.
     Text(u8),
+    /// A text that means what it says, between `#"` and `"#`, with so many `#`.
+    Raw(usize),
     LineComment,
-    Comment,
+    /// A comment, with so many others around it.
+    Comment(usize),
 }
 
-/// For each byte, how deep in code it stands: 1 in the expression itself, 2 between `${` and `}` of a text in it, and so
-/// on; 0 in texts and comments.
-fn code(text: &str) -> impl Iterator<Item = usize> + '_ {
+/// How each byte of an expression stands in it. The rules are those of Rhai, whose texts and comments most languages
+/// share.
+fn code(text: &str) -> impl Iterator<Item = Spot> + '_ {
+    use Within::{Code, Comment, LineComment, Raw, Text};
     let bytes = text.as_bytes();
-    let (mut stack, mut known) = (vec![Within::Code(0)], 0);
-    bytes.iter().enumerate().map(move |(at, here)| {
+    // What the place is within, what that is within, and so on; and how many of them are code.
+    let (mut around, mut inside, mut nesting) = (Vec::new(), Code(0), 1);
+    // Up to where a mark of several bytes has been read.
+    let mut known = 0;
+    bytes.iter().enumerate().map(move |(at, &here)| {
         if at < known {
-            return 0; // the rest of a mark that was read
+            return Spot::default();
         }
-        let here = *here;
-        let starts = |with: &[u8]| bytes[at..].starts_with(with);
-        let inside = *stack.last().unwrap_or(&Within::Code(0));
-        let nesting = stack.iter().filter(|within| matches!(within, Within::Code(_))).count();
-        let mut enter = |within, length| {
-            stack.push(within);
-            known = at + length;
-        };
-        match inside {
-            Within::Code(_) if starts(b"//") => enter(Within::LineComment, 2),
-            Within::Code(_) if starts(b"/*") => enter(Within::Comment, 2),
-            Within::Code(_) if matches!(here, b'"' | b'\'' | b'`') => enter(Within::Text(here), 1),
-            Within::Code(0) if here == b'}' && nesting > 1 => drop(stack.pop()),
-            Within::Code(braces) => {
-                let braces = match here {
-                    b'{' => braces + 1,
-                    b'}' => braces.saturating_sub(1),
-                    _ => braces,
+        let starts = |mark: &[u8]| bytes[at..].starts_with(mark);
+        let raw = (here == b'#' && (at == 0 || bytes[at - 1] != b'#')).then(|| hashes_at(&bytes[at..]));
+        let raw = raw.filter(|hashes| bytes.get(at + hashes) == Some(&b'"'));
+        // How long the mark here is, and what begins or, if nothing does, ends with it.
+        let (length, begins) = match inside {
+            Code(_) if starts(b"//") => (2, Some(LineComment)),
+            Code(_) if starts(b"/*") => (2, Some(Comment(0))),
+            Code(_) if matches!(here, b'"' | b'\'' | b'`') => (1, Some(Text(here))),
+            Code(_) if let Some(hashes) = raw => (hashes + 1, Some(Raw(hashes))),
+            Code(0) if here == b'}' && nesting > 1 => (1, None),
+            Text(b'`') if starts(b"${") => (2, Some(Code(0))),
+            Text(quote) if here == quote => (1, None),
+            Raw(hashes) if here == b'"' && hashes_at(&bytes[at + 1..]) >= hashes => (hashes + 1, None),
+            LineComment if here == b'\n' => (1, None),
+            Comment(0) if starts(b"*/") => (2, None),
+            // No mark, or one that changes nothing but a count.
+            Code(braces) => {
+                let more = usize::from(here == b'{');
+                inside = Code((braces + more).saturating_sub(usize::from(here == b'}')));
+                return Spot { nesting, braces };
+            }
+            _ => {
+                let (length, then) = match inside {
+                    Text(quote) if here == b'\\' && quote != b'`' => (2, inside),
+                    Comment(others) if starts(b"/*") => (2, Comment(others + 1)),
+                    Comment(others) if starts(b"*/") => (2, Comment(others - 1)),
+                    _ => (1, inside),
                 };
-                stack.pop();
-                stack.push(Within::Code(braces));
-                return nesting;
+                (known, inside) = (at + length, then);
+                return Spot::default();
             }
-            Within::Text(b'`') if starts(b"${") => enter(Within::Code(0), 2),
-            Within::Text(quote) if here == b'\\' && quote != b'`' => known = at + 2,
-            Within::Text(quote) if here == quote => drop(stack.pop()),
-            Within::LineComment if here == b'\n' => drop(stack.pop()),
-            // Comments stand within comments, too.
-            Within::Comment if starts(b"/*") => enter(Within::Comment, 2),
-            Within::Comment if starts(b"*/") => {
-                stack.pop();
-                known = at + 2;
+        };
+        known = at + length;
+        match begins {
+            Some(new) => around.push(std::mem::replace(&mut inside, new)),
+            None => {
+                nesting -= usize::from(matches!(inside, Code(_)));
+                inside = around.pop().unwrap_or(Code(0));
             }
-            Within::Text(_) | Within::LineComment | Within::Comment => {}
         }
-        0
+        nesting += usize::from(matches!(begins, Some(Code(_))));
+        Spot::default()
     })
+}
+
+fn hashes_at(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| **byte == b'#').count()
 }
 
 /// Whether any text in the value holds an expression.
@@ -131,7 +164,7 @@ pub fn members<'t>(expression: &'t str, variable: &str) -> Vec<(&'t str, usize)>
             continue;
         }
         let code = code.get_or_insert_with(|| self::code(expression).collect::<Vec<_>>());
-        if code.get(start).is_some_and(|nesting| *nesting > 0) {
+        if code.get(start).is_some_and(|spot| spot.nesting > 0) {
             out.extend(member_after(expression, at));
         }
     }
@@ -196,10 +229,13 @@ mod tests {
         assert_eq!(pieces(r#"${{ "}}" + '}}' }}!"#).unwrap(), [E(r#""}}" + '}}'"#), T("!")]);
         assert_eq!(pieces("${{ #{a: #{}}}}").unwrap(), [E("#{a: #{}}")]);
         assert_eq!(pieces("ab ${{ x"), Err(3));
+        assert_eq!(pieces("${{ #{a: #{b: 1}} == x }}!").unwrap(), [E("#{a: #{b: 1}} == x"), T("!")]);
+        assert_eq!(pieces("${{ #{a: 1 }}!").unwrap(), [E("#{a: 1"), T("!")], "it is never closed");
         assert_eq!(pieces("${{ a /* don't: }} */ + 1 }}!").unwrap(), [E("a /* don't: }} */ + 1"), T("!")]);
         assert_eq!(pieces("${{ a // it's\n }}!").unwrap(), [E("a // it's"), T("!")]);
         assert_eq!(pieces("${{ /* a /* b */ }} */ 2 / 1 }}").unwrap(), [E("/* a /* b */ }} */ 2 / 1")]);
         assert_eq!(pieces(r#"${{ `\` + `${"}}" + #{a: #{}}}` }}"#).unwrap(), [E(r#"`\` + `${"}}" + #{a: #{}}}`"#)]);
+        assert_eq!(pieces(r####"${{ #"\"# + ##""# }}"## }}"####).unwrap(), [E(r####"#"\"# + ##""# }}"##"####)]);
         assert_eq!(pieces("${{ \"\\\"}}\" }}").unwrap(), [E("\"\\\"}}\"")]);
     }
 

@@ -290,6 +290,27 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
+        /// The engine finds where an expression ends without reading it: for whatever is one, that must be its end.
+        #[test]
+        fn whatever_is_an_expression_is_found_whole(
+            words in prop::collection::vec(prop::sample::select(vec![
+                "\"", "\"a\"", "\\", "'", "'x'", "`", "${", "}", "{", "#{a: ", "#{}", "#", "#\"", "\"#", "##\"", "\"##", "//", "/*",
+                "*/", "\n", "1", " + ", "}}", "inputs.a", "nodes.b", "/", "*", " ", "é", ", ", "[", "]", "if true {", "} else {",
+            ]), 1..16)
+        ) {
+            let script = words.concat();
+            let script = script.trim();
+            let is_fine = |script: &str| Sandbox::untrusted().check(script, &GIVEN).is_ok();
+            // A comment that is never closed hides whatever follows it.
+            let open = is_fine(&format!("{script}\n)"));
+            if !open && !script.is_empty() && is_fine(script) {
+                let text = format!("a ${{{{ {script}\n}}}} b");
+                let found = windflow_core::workflow::pieces(&text);
+                use windflow_core::workflow::Piece::{Expression, Text};
+                prop_assert_eq!(found.unwrap(), [Text("a "), Expression(script), Text(" b")]);
+            }
+        }
+
         #[test]
         fn whatever_is_put_together_is_refused_only_if_it_fails(
             words in prop::collection::vec(prop::sample::select(vec![
