@@ -20,6 +20,7 @@ mod command;
 mod event;
 mod grammar;
 mod input;
+mod moves;
 mod request;
 mod settle;
 mod state;
