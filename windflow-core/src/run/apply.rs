@@ -365,15 +365,21 @@ impl Run {
         self.phase = Phase::Stopping;
         self.cause = Some(cause.clone());
         self.paused = false;
-        self.stuck = false;
+        self.unstick();
         self.timers.clear();
         self.listeners.clear();
         self.ready.clear();
         self.touch_all();
     }
 
-    fn fold_resolved(&mut self, node: NodeIndex, resolution: &Resolution, reason: &str) {
+    /// What it left behind is being dealt with.
+    fn unstick(&mut self) {
         self.stuck = false;
+        self.leftovers.clear();
+    }
+
+    fn fold_resolved(&mut self, node: NodeIndex, resolution: &Resolution, reason: &str) {
+        self.unstick();
         match resolution {
             Resolution::Happened { output } => self.complete(node, output.clone()),
             Resolution::DidNot if self.steps[node.index()].state == StepState::Unresolved => {
@@ -391,7 +397,7 @@ impl Run {
     }
 
     fn fold_reopened(&mut self, nodes: &[(NodeIndex, Option<Value>)]) -> Result<(), CorruptJournal> {
-        self.stuck = false;
+        self.unstick();
         if self.phase != Phase::Compensating {
             self.phase = Phase::Forward;
             (self.first_failed, self.output_error) = (None, None);

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 
+use super::diff::same_but_for_restarts;
 use super::{
     Applied, ChangeKind, Context, Desired, Health, Observed, Plan, PlanError, Replicas, Stack, Target, TargetError,
     TargetErrorKind,
@@ -30,14 +31,17 @@ pub trait TargetExt: Target {
         Ok(self.apply(cx, &plan).await?)
     }
 
-    /// The plan that makes a kept revision current again: that number, or the one before the current.
+    /// The plan that makes a kept revision current again: that number, or the last before the current that is another
+    /// stack. A restart does not make one.
     async fn plan_rollback(&self, cx: &Context, stack: &StackName, to: Option<u64>) -> Result<Plan, PlanError> {
         let observed = self.observe(cx, stack).await?;
         let kept = self.revisions(cx, stack).await?;
         let current = observed.current.as_ref();
         let wanted = kept.iter().rev().find(|revision| match (to, current) {
             (Some(number), _) => revision.number == number,
-            (None, Some(current)) => revision.number < current.number && revision.hash != current.hash,
+            (None, Some(current)) => {
+                revision.number < current.number && !same_but_for_restarts(&revision.stack, &current.stack)
+            }
             (None, None) => true,
         });
         let Some(revision) = wanted else {

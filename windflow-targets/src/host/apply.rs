@@ -16,7 +16,7 @@ use super::link::Link;
 use super::observe::Seen;
 use super::render;
 use super::revisions;
-use super::state::{Doing, Order, RunSpec, StackSpec, StackState};
+use super::state::{Doing, Order, RunSpec, StackSpec, StackState, decode};
 
 /// How long a supervisor may take to come up.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(10);
@@ -93,8 +93,8 @@ impl HostTarget {
     }
 
     async fn doing(&self, dir: &StackDir) -> io::Result<Option<Doing>> {
-        let bytes = self.machine.read(&dir.intent()).await?;
-        Ok(bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
+        let path = dir.intent();
+        self.machine.read(&path).await?.map(|bytes| decode(&path, &bytes)).transpose()
     }
 
     /// Writes down what is being done, so that whoever comes after a cut knows it for their own.

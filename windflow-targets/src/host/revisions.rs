@@ -6,14 +6,11 @@ use windflow_core::Timestamp;
 use windflow_core::target::{Revision, Stack};
 
 use super::layout::StackDir;
+use super::state::decode;
 use super::transport::Machine;
 
 /// How many are kept.
 const KEPT: usize = 10;
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    serde_json::from_slice(bytes).map_err(io::Error::from)
-}
 
 async fn numbers(machine: &dyn Machine, dir: &StackDir) -> io::Result<Vec<u64>> {
     let names = machine.list(&dir.revisions()).await?;
@@ -23,7 +20,8 @@ async fn numbers(machine: &dyn Machine, dir: &StackDir) -> io::Result<Vec<u64>> 
 }
 
 async fn load(machine: &dyn Machine, dir: &StackDir, number: u64) -> io::Result<Option<Revision>> {
-    machine.read(&dir.revision(number)).await?.map(|bytes| decode(&bytes)).transpose()
+    let path = dir.revision(number);
+    machine.read(&path).await?.map(|bytes| decode(&path, &bytes)).transpose()
 }
 
 /// Those that are kept, oldest first.
@@ -38,7 +36,7 @@ pub(crate) async fn list(machine: &dyn Machine, dir: &StackDir) -> io::Result<Ve
 /// The current one.
 pub(crate) async fn current(machine: &dyn Machine, dir: &StackDir) -> io::Result<Option<Revision>> {
     match machine.read(&dir.current()).await? {
-        Some(bytes) => load(machine, dir, decode(&bytes)?).await,
+        Some(bytes) => load(machine, dir, decode(&dir.current(), &bytes)?).await,
         None => Ok(None),
     }
 }
@@ -53,7 +51,7 @@ pub(crate) async fn record(
 ) -> io::Result<u64> {
     machine.make_dirs(&dir.revisions()).await?;
     let current: u64 = match machine.read(&dir.current()).await? {
-        Some(bytes) => decode(&bytes)?,
+        Some(bytes) => decode(&dir.current(), &bytes)?,
         None => 0,
     };
     let last = numbers(machine, dir).await?.last().copied().unwrap_or(0);

@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windflow_core::target::{Dependency, EnvValue, Health, HealthCheck, RestartPolicy, Stack};
 use windflow_core::{ContentHash, ServiceName, Timestamp};
+
+/// What a file of ours holds; the error names the file.
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {error}", path.display())))
+}
 
 /// What a supervisor is to run. Secrets are references here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use super::layout::StackDir;
 use super::observe::Seen;
 use super::render;
 use super::revisions;
-use super::state::StackSpec;
+use super::state::{StackSpec, decode};
 use super::transport::{Listener, LocalMachine, Machine};
 use super::watch;
 
@@ -60,6 +60,10 @@ impl HostTarget {
         move |error| {
             let at = self.config.root.display();
             let (kind, hint) = match error.kind() {
+                io::ErrorKind::InvalidData => {
+                    let hint = "what runs is not touched; move the file away to go on without what it held";
+                    return self.error(&stack, TargetErrorKind::Denied, error).with_hint(hint);
+                }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     (TargetErrorKind::Denied, "the folder must be writable for the user who deploys")
                 }
@@ -82,8 +86,9 @@ impl HostTarget {
 
     pub(super) async fn seen(&self, dir: &StackDir) -> io::Result<Seen> {
         let machine = &*self.machine;
-        let spec = machine.read(&dir.spec()).await?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
-        let state = machine.read(&dir.state()).await?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?;
+        // What was damaged is as good as lost: then nothing is known to run as it should, and an apply puts it right.
+        let spec = machine.read(&dir.spec()).await?.and_then(|bytes| decode(&dir.spec(), &bytes).ok());
+        let state = machine.read(&dir.state()).await?.and_then(|bytes| decode(&dir.state(), &bytes).ok());
         let mut seen = Seen { spec, state: state.unwrap_or_default(), ..Seen::default() };
         seen.current = revisions::current(machine, dir).await?;
         seen.supervised = machine.is_locked(&dir.supervisor_lock()).await?;

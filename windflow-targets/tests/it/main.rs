@@ -4,6 +4,7 @@
 
 mod access;
 mod conformance;
+mod damage;
 mod disk;
 mod health;
 mod life;

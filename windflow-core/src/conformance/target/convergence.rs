@@ -88,11 +88,18 @@ pub async fn revisions_roll_back(fixture: &dyn TargetFixture) -> Result<Checked,
     let applied = case.target.apply(&case.cx("three"), &plan).await?;
     case.holds(applied == Applied::Revision(Some(3)), "a rollback is a revision of its own", &applied)?;
     case.settled(&first).await?;
+    let plan = case.target.plan_restart(&case.cx("restart"), &first.name, None, "now").await?;
+    let applied = case.target.apply(&case.cx("restart"), &plan).await?;
+    case.holds(applied == Applied::Revision(Some(4)), "a restart is a revision of its own", &applied)?;
+    let plan = case.target.plan_rollback(&case.cx("past"), &first.name, None).await?;
+    let applied = case.target.apply(&case.cx("past"), &plan).await?;
+    case.holds(applied == Applied::Revision(Some(5)), "a rollback goes past a restart", &applied)?;
+    case.settled(&second).await?;
     let unknown = case.target.plan_rollback(&case.cx("four"), &first.name, Some(99)).await;
     let refused = matches!(&unknown, Err(PlanError::Target(error)) if error.kind == TargetErrorKind::NotFound);
     case.holds(refused, "a revision that is not kept is not found", &unknown)?;
-    for n in 4..=13 {
-        let version = if n % 2 == 0 { &second } else { &first };
+    for n in 6..=13 {
+        let version = if n % 2 == 0 { &first } else { &second };
         case.deploy(&format!("version-{n}"), version).await?;
     }
     let kept = case.target.revisions(&case.cx("list"), &first.name).await?;

@@ -12,7 +12,7 @@ use windflow_core::target::Health;
 use windflow_core::{Masker, Secret, ServiceName};
 
 use super::super::layout::StackDir;
-use super::super::state::{InstanceState, Order, Refusal, StackSpec, StackState};
+use super::super::state::{InstanceState, Order, Refusal, StackSpec, StackState, decode};
 use super::super::transport::procfs::{self, Stat};
 use super::super::transport::write_file;
 use super::board::Board;
@@ -44,10 +44,11 @@ struct Crew {
     attempts: BTreeMap<ServiceName, u64>,
 }
 
-/// Supervises the stack of this folder until it is told to stop.
-pub(super) async fn supervise(dir: &StackDir) -> io::Result<()> {
+/// Supervises the stack of this folder until it is told to stop, or the folder is gone with the lock that is held in it:
+/// then nobody could ever tell it.
+pub(super) async fn supervise(dir: &StackDir, lock: &std::fs::File) -> io::Result<()> {
     let boot = procfs::boot()?;
-    let (spec, state) = (read(dir.spec())?, read::<StackState>(dir.state())?.unwrap_or_default());
+    let (spec, state) = (read(dir, dir.spec())?, read::<StackState>(dir, dir.state())?.unwrap_or_default());
     let supervisor = procfs::stat(std::process::id().cast_signed()).map(|own| own.id);
     let (found, services) = adopt(dir, &boot, spec.as_ref(), state.clone());
     let board = Board::new(StackState { boot, supervisor, serial: 0, intent: state.intent, services });
@@ -69,10 +70,19 @@ pub(super) async fn supervise(dir: &StackDir) -> io::Result<()> {
     let patience = Instant::now() + PATIENCE;
     let mut serial = 0;
     let mut patient = true;
+    let gone = gone(dir, lock);
+    tokio::pin!(gone);
     loop {
         let asked: Option<Asked> = tokio::select! {
             asked = received.recv() => asked,
             () = sleep_until(patience), if patient => None,
+            gone = &mut gone => {
+                // Another that has taken its place looks after the services, and knows them by the same marks.
+                if gone == Gone::Removed {
+                    crew.stop().await;
+                }
+                return Ok(());
+            }
         };
         match asked {
             Some((Order::Run { spec, secrets }, done)) => {
@@ -103,9 +113,41 @@ pub(super) async fn supervise(dir: &StackDir) -> io::Result<()> {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: std::path::PathBuf) -> io::Result<Option<T>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+/// How often it is asked whether the folder is there.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// What became of a folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    Removed,
+    Replaced,
+}
+
+/// Returns when the lock that is held is not in the folder any more, looked at twice.
+async fn gone(dir: &StackDir, lock: &std::fs::File) -> Gone {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = lock.metadata().map(|found| (found.dev(), found.ino()));
+    let mut before = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = match std::fs::metadata(dir.supervisor_lock()).map(|found| (found.dev(), found.ino())) {
+            Ok(there) => own.as_ref().is_ok_and(|own| *own != there).then_some(Gone::Replaced),
+            Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(Gone::Removed),
+        };
+        if let Some(gone) = now.filter(|_| now == before) {
+            return gone;
+        }
+        before = now;
+    }
+}
+
+/// What a file holds. One that was damaged is as good as lost: what runs is found by its marks, and the next order says
+/// what should.
+fn read<T: serde::de::DeserializeOwned>(dir: &StackDir, path: std::path::PathBuf) -> io::Result<Option<T>> {
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            Ok(decode(&path, &bytes).map_err(|error| complain(dir.path(), &format!("taken for lost: {error}"))).ok())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -102,7 +102,7 @@ fn serve(dir: &StackDir) -> io::Result<()> {
     };
     orphans::take_in();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(crew::supervise(dir));
+    let done = runtime.block_on(crew::supervise(dir, &lock));
     drop(lock);
     done
 }
