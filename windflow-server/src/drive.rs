@@ -200,6 +200,12 @@ impl Watch<'_> {
                 }
             }
             self.tell_holder(tail, progress, &mut elsewhere).await?;
+            if let Some(why) = self.engine.why_left_alone(tail.run.id()) {
+                let id = tail.run.id();
+                let failure = Failure::from(why);
+                let hint = failure.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+                return Err(failure.hint(format!("{hint}then go on with it: windflow resume {id}")));
+            }
             let state = tail.run.state();
             let rests = matches!(state, RunState::Stuck | RunState::Paused) && !self.is_open(tail);
             if settled && (state.is_final() || rests) {

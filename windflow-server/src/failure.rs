@@ -180,6 +180,8 @@ impl From<TargetError> for Failure {
     fn from(mut error: TargetError) -> Self {
         let exit = match error.kind {
             TargetErrorKind::Cancelled => Exit::Cancelled,
+            // A service or a revision that was named and is not there.
+            TargetErrorKind::NotFound => Exit::Usage,
             _ => Exit::Failed,
         };
         let hint = error.hint.take().or_else(|| match error.kind {

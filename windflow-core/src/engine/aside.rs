@@ -37,6 +37,10 @@ impl Aside {
         self.all().get(run).is_some_and(|(until, _)| *until > now)
     }
 
+    pub(super) fn why(&self, run: &RunId, now: Timestamp) -> Option<WaitError> {
+        self.all().get(run).filter(|(until, _)| *until > now).map(|(_, why)| why.clone())
+    }
+
     /// How many there are at this time: whoever looks for work must look past them.
     pub(super) fn count(&self, now: Timestamp) -> usize {
         let mut all = self.all();

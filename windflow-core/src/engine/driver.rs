@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::aside::is_for_good;
 use super::builder::Inner;
 use super::chunk;
 use super::durable::Decided;
@@ -27,7 +26,7 @@ use crate::id::NodeIndex;
 use crate::outcome::StepError;
 use crate::planted::{Bug, is_planted};
 use crate::run::{Command, Event, Input, Refused, Run, RunState};
-use crate::store::{Lease, StoreError};
+use crate::store::{Fault, Lease, StoreError};
 use crate::time::Timestamp;
 
 /// A run that only waits, and for longer than this, is given back to the store.
@@ -141,7 +140,8 @@ impl Driver {
             // which fences out whatever may still be on its way to the store.
             End::Lost(error) => {
                 tracing::warn!(run = %id, %error, "the run is given up here");
-                if is_for_good(&error.clone().into()) {
+                // Not when somebody else has it: then all is well.
+                if !matches!(error.fault, Fault::Fenced | Fault::Conflict) {
                     self.inner.leave_aside(&id, error.into());
                 }
             }

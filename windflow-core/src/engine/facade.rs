@@ -283,6 +283,13 @@ impl Engine {
         self.inner().aside.for_good()
     }
 
+    /// Why a run that should be driven here is not, if it is left alone: for as long as this engine lives, as
+    /// [`Engine::left_alone`] tells, or until it is tried again in a minute, because the store fails.
+    #[must_use]
+    pub fn why_left_alone(&self, run: &RunId) -> Option<WaitError> {
+        self.inner().aside.why(run, self.inner().now())
+    }
+
     /// How many runs are driven here now.
     #[must_use]
     pub fn active(&self) -> usize {

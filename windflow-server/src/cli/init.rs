@@ -29,7 +29,11 @@ pub fn init(project: &Project) -> Result<Exit, Failure> {
         let failed = |error: &std::io::Error| Failure::failed(format_args!("{}: {error}", path.display()));
         match std::fs::OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
-                file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+                if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+                    // Half a file would be kept by the next `init`.
+                    let _ = std::fs::remove_file(&path);
+                    return Err(failed(&error));
+                }
                 written.push(name);
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => kept.push(name),

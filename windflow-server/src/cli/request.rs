@@ -124,6 +124,11 @@ pub async fn resolve(project: &Project, args: ResolveArgs) -> Result<Exit, Failu
         None if args.fail => Resolution::Fail,
         None => Resolution::Undone,
     };
+    let run = load(project, &args.id).await?;
+    if run.workflow().find(args.node.as_str()).is_none() {
+        return Err(Failure::usage(format_args!("run {}: there is no node '{}'", args.id, args.node))
+            .hint(format!("its nodes: windflow runs show {}", args.id)));
+    }
     let request = Request::Resolve { node: args.node, resolution, reason: args.reason };
     ask_and_drive(project, &args.id, request, args.detach, args.drive.allow_shell).await
 }

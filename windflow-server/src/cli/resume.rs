@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use windflow_core::engine::Drive;
 use windflow_core::store::RunQuery;
-use windflow_core::{Request, RunId, RunState, Store, Summary};
+use windflow_core::{Namespace, Request, RunId, RunState, Store, Summary};
 use windflow_workflow::SqliteStore;
 
 use super::args::ResumeArgs;
@@ -51,7 +51,7 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
     if args.detach {
         let current = store.summary(&id).await?;
         let current = current.ok_or_else(|| Failure::from(windflow_core::WaitError::NotFound { run: id.clone() }))?;
-        if !current.state.is_final() {
+        if !current.state.is_final() || !store.inbox(&id).await?.is_empty() {
             background::check(project, &id, None, args.drive.allow_shell).await?;
             return background::resume(project, &id, args.drive.allow_shell);
         }
@@ -65,7 +65,7 @@ fn none(project: &Project) -> Exit {
     Exit::Success
 }
 
-/// The runs that are not over.
+/// The runs that are not over, newest first; and those that are, and were asked something that nobody has taken in yet.
 pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
     let states = RunState::ALL.into_iter().filter(|state| !state.is_final()).collect();
     let mut all = Vec::new();
@@ -76,9 +76,13 @@ pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
         let last = page.len() < 500;
         all.extend(page);
         if last {
-            return Ok(all);
+            break;
         }
     }
+    for run in store.asked(&Namespace::default(), 10_000).await? {
+        all.extend(store.summary(&run).await?.filter(|summary| summary.state.is_final()));
+    }
+    Ok(all)
 }
 
 /// Asks something of a run if that is wanted, and drives it to where it stops by itself; a run that another process
@@ -98,16 +102,18 @@ pub async fn drive(
     let handle = engine.handle(id.clone());
     let current = handle.summary().await?;
     let from = current.seq;
-    let over = current.state.is_final() && request.is_none();
+    // Somebody may have asked for something and left it to whoever drives the run next.
+    let waiting = !engine.store().inbox(id).await?.is_empty();
+    let over = current.state.is_final() && request.is_none() && !waiting;
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
-    let asked = request.is_some();
+    let asked = request.is_some() || waiting;
     if !over {
         project.can_go_on(&handle.load().await?, request.as_ref(), allow_shell)?;
     }
     if let Some(request) = request {
         engine.submit(id, request, project.principal(), None).await?;
-        engine.drive(id).await?;
-    } else if !current.state.is_final() {
+    }
+    if !over {
         engine.drive(id).await?;
     }
     let watch = Watch { project, engine: &engine, bell: &bell, verb, from, over, asked };

@@ -62,11 +62,15 @@ pub async fn all(
         let (mut now, mut asked) = (Vec::new(), false);
         for run in &driven {
             // Looked at first: what is taken in leaves the inbox together with the change of the row.
-            asked |= !store.inbox(run).await?.is_empty();
-            now.extend(store.summary(run).await?);
+            let waits = !store.inbox(run).await?.is_empty();
+            let summary = store.summary(run).await?;
+            if waits && summary.as_ref().is_some_and(|summary| summary.state.is_final()) {
+                engine.drive(run).await?; // nobody looks after it any more
+            }
+            asked |= waits;
+            now.extend(summary);
         }
-        // What is asked of a run that is over stays where it is.
-        if now.iter().all(rests) && (!asked || now.iter().all(|summary| summary.state.is_final())) {
+        if now.iter().all(rests) && !asked {
             break now;
         }
         tokio::select! {

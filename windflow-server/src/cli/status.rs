@@ -38,6 +38,13 @@ pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failur
     form::header(output, name, target.name(), &observed);
     form::services(output, &observed);
     if let Some(plan) = drift {
+        if observed.current.is_none() {
+            output.text(
+                "\nwhat is there was never finished: whoever applies it was cut off, or still works\nnext:\n  \
+                 windflow resume        # if a run was to deploy it\n  windflow apply FILE    # otherwise",
+            );
+            return Ok(Exit::Success);
+        }
         output.text(format!("\ndrift: {} since the revision was applied", count(plan.changes.len(), "change")));
         shown::changes(output, &plan);
         output.text(format!("next:\n  windflow apply {name} --target {}    # put it right", target.name()));

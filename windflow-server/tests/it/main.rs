@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod detached;
 mod exits;
 mod files;
 mod help;

@@ -12,7 +12,7 @@ use windflow_core::{
 };
 
 use super::EgressPolicy;
-use super::http_call::{Call, Header, Kind, Reply, certificates, send};
+use super::http_call::{Call, Header, Kind, Reply, certificates, no_credentials, send};
 use super::input::{Problems, field, map, read, reveal, text};
 use super::moment;
 
@@ -172,6 +172,7 @@ impl Action for HttpAction {
         });
         field(map, "url", &mut problems, |value| {
             let url: Uri = text(value)?.parse().map_err(|error| format!("is no url: {error}"))?;
+            no_credentials(&url)?;
             match (url.scheme_str(), url.host()) {
                 (Some("http" | "https"), Some(_)) => Ok(()),
                 _ => Err("must begin with https:// or http:// and name a host".to_owned()),
@@ -235,6 +236,7 @@ impl Action for HttpAction {
         };
         let timeout = input.timeout.as_deref().map_or(Ok(TIMEOUT), moment::duration).map_err(wrong)?.min(LONGEST);
         let url: Uri = input.url.parse().map_err(|error| wrong(format_args!("'{}' is no url: {error}", input.url)))?;
+        no_credentials(&url).map_err(wrong)?;
         let host = url.authority().map(ToString::to_string).unwrap_or_default();
         let authorities = match &input.ca {
             Some(ca) => Some(certificates(&reveal(cx, ca).await?.0).map_err(|why| wrong(format_args!("ca {why}")))?),

@@ -130,6 +130,14 @@ pub(super) async fn send(policy: &EgressPolicy, mut call: Call) -> Result<Reply,
     Err(failure(Kind::Refused, format_args!("more than {REDIRECTS} redirects")))
 }
 
+/// Refuses a url with a name or a password in it: urls are shown. The sentence does not say which they are.
+pub(super) fn no_credentials(url: &Uri) -> Result<(), String> {
+    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("the url holds credentials: use a header with a secret reference".to_owned());
+    }
+    Ok(())
+}
+
 /// The address to connect to; every address of the name must be open, so that its order does not matter.
 async fn resolve(policy: &EgressPolicy, url: &Uri) -> Result<SocketAddr, Failure> {
     let refused = |why: String| failure(Kind::Refused, why);
@@ -139,9 +147,7 @@ async fn resolve(policy: &EgressPolicy, url: &Uri) -> Result<SocketAddr, Failure
         _ => return Err(refused(format!("'{url}' is neither http nor https"))),
     };
     let authority = url.authority().ok_or_else(|| refused(format!("'{url}' names no host")))?;
-    if authority.as_str().contains('@') {
-        return Err(refused("the url holds credentials: use a header with a secret reference".to_owned()));
-    }
+    no_credentials(url).map_err(refused)?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
     let found = tokio::time::timeout(CONNECT, tokio::net::lookup_host((host.as_str(), port))).await;
