@@ -27,6 +27,10 @@ pub enum Bug {
     RetryWithoutBound,
     /// A step starts before all it needs is finished.
     StartTooEarly,
+    /// A question that is not wanted any more stops the attempts that run beside it.
+    StopBesideQuestions,
+    /// Whoever lets go of a run starts what becomes ready meanwhile.
+    StartWhileLeaving,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -36,7 +40,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub const ALL: [Self; 12] = [
+        pub const ALL: [Self; 14] = [
             Self::SkipDurableStart,
             Self::ForwardOrderCompensation,
             Self::ForgetStartedAndFailed,
@@ -49,6 +53,8 @@ mod switch {
             Self::LeaveAttemptsOpen,
             Self::RetryWithoutBound,
             Self::StartTooEarly,
+            Self::StopBesideQuestions,
+            Self::StartWhileLeaving,
         ];
 
         /// Plants this bug, or none, in what this thread does from now on.

@@ -1,6 +1,6 @@
 //! Runs that are left alone because they cannot be driven here: for a while, or for as long as this engine lives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,19 +12,38 @@ use crate::time::Timestamp;
 /// How long a run is left alone that may be driven when it is tried again.
 const ASIDE: Duration = Duration::from_secs(60);
 
-/// Which runs, until when, and why.
+/// How many of those that are left alone for good are looked at in one go.
+const FEW: usize = 10;
+
+/// Which runs.
 #[derive(Debug, Default)]
-pub(super) struct Aside(Mutex<BTreeMap<RunId, (Timestamp, WaitError)>>);
+pub(super) struct Aside(Mutex<BTreeMap<RunId, Left>>);
+
+/// How a run is left alone.
+#[derive(Debug)]
+struct Left {
+    why: WaitError,
+    /// Until when, unless it is for good.
+    until: Option<Timestamp>,
+    /// When somebody looks whether it is over.
+    look_at: Timestamp,
+}
+
+impl Left {
+    fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
 
 impl Aside {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<RunId, (Timestamp, WaitError)>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<RunId, Left>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says until when, unless it is for good.
     pub(super) fn leave(&self, run: &RunId, why: WaitError, now: Timestamp) -> Option<Timestamp> {
         let until = (!is_for_good(&why)).then(|| now.after(ASIDE));
-        self.all().insert(run.clone(), (until.unwrap_or(Timestamp(u64::MAX)), why));
+        self.all().insert(run.clone(), Left { why, until, look_at: now.after(ASIDE) });
         until
     }
 
@@ -34,35 +53,36 @@ impl Aside {
     }
 
     pub(super) fn has(&self, run: &RunId, now: Timestamp) -> bool {
-        self.all().get(run).is_some_and(|(until, _)| *until > now)
+        self.all().get(run).is_some_and(|left| left.holds(now))
     }
 
     pub(super) fn why(&self, run: &RunId, now: Timestamp) -> Option<WaitError> {
-        self.all().get(run).filter(|(until, _)| *until > now).map(|(_, why)| why.clone())
+        self.all().get(run).filter(|left| left.holds(now)).map(|left| left.why.clone())
     }
 
     /// How many there are at this time: whoever looks for work must look past them.
     pub(super) fn count(&self, now: Timestamp) -> usize {
         let mut all = self.all();
-        all.retain(|_, (until, _)| *until > now);
+        all.retain(|_, left| left.holds(now));
         all.len()
     }
 
-    /// Those that are not among these.
-    pub(super) fn others(&self, than: &[RunId]) -> Vec<RunId> {
-        let all = self.all();
-        if all.is_empty() {
-            return Vec::new();
-        }
-        let than: BTreeSet<&RunId> = than.iter().collect();
-        all.keys().filter(|run| !than.contains(run)).cloned().collect()
+    /// Those left alone for good that nobody has looked at for a while, a few at a time.
+    pub(super) fn to_look_at(&self, now: Timestamp) -> Vec<RunId> {
+        let mut all = self.all();
+        let due = all.iter_mut().filter(|(_, left)| left.until.is_none() && left.look_at <= now).take(FEW);
+        due.map(|(run, left)| {
+            left.look_at = now.after(ASIDE);
+            run.clone()
+        })
+        .collect()
     }
 
     /// Those that nothing will change about while this engine lives.
     pub(super) fn for_good(&self) -> Vec<(RunId, WaitError)> {
         let all = self.all();
-        let kept = all.iter().filter(|(_, (_, why))| is_for_good(why));
-        kept.map(|(run, (_, why))| (run.clone(), why.clone())).collect()
+        let kept = all.iter().filter(|(_, left)| left.until.is_none());
+        kept.map(|(run, left)| (run.clone(), left.why.clone())).collect()
     }
 }
 

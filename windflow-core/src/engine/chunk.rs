@@ -75,6 +75,10 @@ fn spawn_chunk(chunk: Vec<Task>, mailbox: Arc<Mailbox>, cut: Cut) {
                 break;
             }
         }
+        if cut.questions.is_cancelled() {
+            // They may have been asked again meanwhile.
+            ended.retain(|input| !matches!(input, Input::Observed { .. } | Input::Evaluated { .. }));
+        }
         if !ended.is_empty() && !cut.all.is_cancelled() {
             mailbox.push(Message::Inputs(ended));
         }

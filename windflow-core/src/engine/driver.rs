@@ -25,7 +25,7 @@ use crate::action::RunScope;
 use crate::id::NodeIndex;
 use crate::outcome::StepError;
 use crate::planted::{Bug, is_planted};
-use crate::run::{Command, Event, Input, Refused, Run, RunState};
+use crate::run::{Command, Event, Footing, Input, Refused, Run, RunState};
 use crate::store::{Fault, Lease, StoreError};
 use crate::time::Timestamp;
 
@@ -45,6 +45,10 @@ pub(super) struct Driver {
     checkpoints: Vec<oneshot::Sender<Result<(), StepError>>>,
     /// Whether the lease was given back with the last append.
     pub(super) released: bool,
+    /// How the run stood when tasks were last held against it.
+    footing: Footing,
+    /// Whether it is about to let go of the run.
+    leaving: bool,
     /// Whether those who wait were told that it cannot go on by itself.
     halted: bool,
     /// News that wait to be taken in, what they come to, and tasks that wait to be started: room that is kept, because a
@@ -100,6 +104,7 @@ impl Driver {
         };
         Self {
             open: Open::of(run.workflow().len()),
+            footing: run.footing(),
             lease,
             run,
             mailbox,
@@ -110,6 +115,7 @@ impl Driver {
             stop: Stop::new(&inner.kill),
             checkpoints: Vec::new(),
             released: false,
+            leaving: false,
             halted: false,
             inner,
         }
@@ -140,8 +146,8 @@ impl Driver {
             // which fences out whatever may still be on its way to the store.
             End::Lost(error) => {
                 tracing::warn!(run = %id, %error, "the run is given up here");
-                // Not when somebody else has it: then all is well.
-                if !matches!(error.fault, Fault::Fenced | Fault::Conflict) {
+                // Not when somebody else has it, or it only has to be read again: then all is well.
+                if !matches!(error.fault, Fault::Fenced | Fault::Conflict | Fault::Unknown) {
                     self.inner.leave_aside(&id, error.into());
                 }
             }
@@ -253,7 +259,7 @@ impl Driver {
         let mut news = std::mem::take(&mut self.news);
         for input in news.drain(..) {
             self.close(&input);
-            self.run.advance_into(now, input, &mut self.events)?;
+            self.run.advance_into(now, input, !self.leaving, &mut self.events)?;
         }
         self.news = news;
         if is_planted(Bug::SkipDurableStart) {
@@ -281,18 +287,18 @@ impl Driver {
         if alone && self.stop.late_at.is_some() {
             self.stop = Stop::new(&self.inner.kill);
         }
-        if self.open.outputs() && self.run.owed_outputs().is_none() {
-            self.drop_questions();
-        }
         let mut surplus = false;
+        if self.asks_in_vain() {
+            surplus = self.ask_no_longer();
+        }
         while let Some(node) = self.run.next_touched() {
             let owed = self.run.owed(node);
             match (self.open.at(node), owed) {
                 (Some(open), Some(owed)) if open == owed => {}
-                (Some(open), _) if open.is_question() => self.drop_questions(),
+                (Some(open), _) if open.is_question() => surplus |= self.ask_no_longer(),
                 (Some(_), _) => surplus = true,
                 (None, Some(owed)) => self.begin(owed),
-                (None, None) => {}
+                (None, None) => self.news.extend(never_began(&self.run, node)),
             }
         }
         if let Some(outputs) = self.run.owed_outputs()
@@ -312,6 +318,24 @@ impl Driver {
     fn begin(&mut self, command: Command) {
         self.open.insert(command);
         self.tasks.extend(task(&self.inner, &self.run, &self.scope, &self.stop.asked, command));
+    }
+
+    /// Whether a question is open that is not wanted any more, although no step was touched for that.
+    fn asks_in_vain(&mut self) -> bool {
+        let footing = self.run.footing();
+        let moved = std::mem::replace(&mut self.footing, footing) != footing;
+        let wanted = |open: &Command| open.node().and_then(|node| self.run.owed(node)) == Some(*open);
+        let about_nodes = || self.open.commands().filter(|open| open.is_question()).any(|open| !wanted(&open));
+        self.open.outputs() && self.run.owed_outputs().is_none() || moved && self.open.is_asking() && about_nodes()
+    }
+
+    /// Does without the answer to a question. Whether anything else has to stop for that.
+    fn ask_no_longer(&mut self) -> bool {
+        if is_planted(Bug::StopBesideQuestions) {
+            return true;
+        }
+        self.drop_questions();
+        false
     }
 
     /// Drops all questions: one of them is not wanted any more, and to ask the others again costs little.
@@ -398,6 +422,7 @@ impl Driver {
     /// Brings the open attempts to an end, writes down which have ended well, and lets go of the run: whoever takes it
     /// next closes what is left open.
     async fn let_go(&mut self) -> Result<(), End> {
+        self.leaving = !is_planted(Bug::StartWhileLeaving);
         self.drop_questions();
         self.stop.asked.cancel();
         let until = self.inner.now().after(self.inner.grace);
@@ -441,5 +466,16 @@ impl Driver {
             self.inner.hub.grew(self.run.id());
         }
         self.halted = halted;
+    }
+}
+
+/// The end of an attempt that was decided together with what stopped it: nobody has begun it, and nobody will.
+fn never_began(run: &Run, node: NodeIndex) -> Option<Input> {
+    let command = run.started(node)?;
+    let error = StepError::retryable("cancelled", "it was stopped before it began");
+    match command {
+        Command::Execute { node, attempt } => Some(Input::Ended { node, attempt, result: Err(error) }),
+        Command::Compensate { node, attempt } => Some(Input::Compensated { node, attempt, result: Err(error) }),
+        Command::Observe { .. } | Command::Evaluate(_) | Command::WakeAt(_) => None,
     }
 }

@@ -84,8 +84,7 @@ impl Inner {
     pub(super) async fn take(self: &Arc<Self>, id: &RunId) -> Result<bool, WaitError> {
         let taken = self.try_to_take(id).await;
         match &taken {
-            Ok(true) => self.aside.forget(id),
-            Ok(false) => {}
+            Ok(_) => {}
             Err(why) if is_for_good(why) => self.leave_aside(id, why.clone()),
             Err(_) => {}
         }
@@ -113,6 +112,8 @@ impl Inner {
         let Claim::Taken(lease) = claim else { return Ok(false) };
         match self.load_fit(id).await {
             Ok(run) => {
+                // Before its driver begins: that may leave it alone at once.
+                self.aside.forget(id);
                 self.spawn(lease, run, true);
                 Ok(true)
             }
@@ -194,9 +195,9 @@ impl Inner {
                 // What is left alone stays due, and must not keep others out of the page.
                 let page = free.min(PAGE as usize) + self.aside.count(now);
                 let due = self.store.due(&self.namespace, now, u32::try_from(page).unwrap_or(u32::MAX)).await?;
-                // Somebody else may have driven them to their end.
-                for run in self.aside.others(&due) {
-                    if self.store.summary(&run).await?.is_none_or(|summary| summary.state.is_final()) {
+                // Somebody else may have driven them to their end. That one of them cannot be read holds nobody up.
+                for run in self.aside.to_look_at(now) {
+                    if self.store.summary(&run).await.is_ok_and(|row| row.is_none_or(|row| row.state.is_final())) {
                         self.aside.forget(&run);
                     }
                 }

@@ -10,11 +10,13 @@ pub(super) struct Open {
     nodes: Vec<Option<Command>>,
     outputs: bool,
     count: usize,
+    /// How many of them are questions about a node.
+    questions: usize,
 }
 
 impl Open {
     pub(super) fn of(nodes: usize) -> Self {
-        Self { nodes: vec![None; nodes], outputs: false, count: 0 }
+        Self { nodes: vec![None; nodes], outputs: false, count: 0, questions: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -31,8 +33,14 @@ impl Open {
         self.outputs
     }
 
+    /// Whether a question is open about a node.
+    pub(super) fn is_asking(&self) -> bool {
+        self.questions > 0
+    }
+
     /// Notes that a command is being carried out. Its node must be free.
     pub(super) fn insert(&mut self, command: Command) {
+        self.questions += usize::from(command.is_question() && command.node().is_some());
         match command.node() {
             Some(node) => self.nodes[node.index()] = Some(command),
             None => self.outputs = true,
@@ -50,6 +58,7 @@ impl Open {
             }
         };
         self.count -= usize::from(was_open);
+        self.questions -= usize::from(was_open && command.is_question() && command.node().is_some());
         was_open
     }
 
@@ -65,6 +74,7 @@ impl Open {
             about.extend(place.take_if(|open| open.is_question()).and_then(|question| question.node()));
         }
         self.count -= about.len() + usize::from(std::mem::take(&mut self.outputs));
+        self.questions = 0;
         about
     }
 }

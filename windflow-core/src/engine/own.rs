@@ -45,6 +45,14 @@ impl Inner {
         // Then it may be due and yet not be listed: others wait longer.
         let full = due.len() >= DUE as usize;
         due.retain(|run| self.own().0.contains_key(run));
+        if full {
+            // Nor is one that waits and was asked something a moment ago.
+            let asked = self.store.asked(&self.namespace, DUE).await?;
+            let listed: HashSet<&RunId> = due.iter().collect();
+            let own = |run: &RunId| self.own().0.contains_key(run) && !listed.contains(run) && !self.is_active(run);
+            let more: Vec<RunId> = asked.into_iter().filter(own).collect();
+            due.extend(more);
+        }
         // What should be due by what is known here and is not: it is over, somebody else drives it, or has.
         let listed: HashSet<&RunId> = due.iter().collect();
         let mut late = self.own_idle(|wake| wake.is_some_and(|at| at <= now));

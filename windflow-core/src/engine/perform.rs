@@ -77,7 +77,8 @@ fn evaluation(inner: &Inner, run: &Run, subject: Subject) -> Task {
     let template = match subject {
         Subject::If(node) => {
             let when = plan.node(node).when.as_deref().unwrap_or("true");
-            Value::String(format!("${{{{ {when} }}}}"))
+            // On a line of its own: it may end in a comment.
+            Value::String(format!("${{{{ {when}\n}}}}"))
         }
         Subject::With(node) => plan.node(node).with.clone(),
         Subject::CompensateWith(node) => match plan.node(node).compensate.as_deref() {

@@ -40,6 +40,8 @@ pub(super) struct Advance<'a> {
     pub(super) run: &'a mut Run,
     pub(super) now: Timestamp,
     pub(super) events: &'a mut Vec<Event>,
+    /// Whether steps may be started: not by whoever is about to let go of the run.
+    pub(super) starts: bool,
 }
 
 impl Run {
@@ -62,7 +64,7 @@ impl Run {
         };
         let mut run = Self::create(&created, now, plan)?;
         let mut events = vec![Event::Created(Box::new(created))];
-        Advance { run: &mut run, now, events: &mut events }.settle()?;
+        Advance { run: &mut run, now, events: &mut events, starts: true }.settle()?;
         Ok((run, events))
     }
 
@@ -74,19 +76,21 @@ impl Run {
     /// [`Refused::Corrupt`] it must be dropped.
     pub fn advance(&mut self, now: Timestamp, input: Input) -> Result<Vec<Event>, Refused> {
         let mut events = Vec::new();
-        self.advance_into(now, input, &mut events)?;
+        self.advance_into(now, input, true, &mut events)?;
         Ok(events)
     }
 
-    /// [`Run::advance`], with what it decides put behind what was decided before.
+    /// [`Run::advance`], with what it decides put behind what was decided before; and, unless anything may start, for
+    /// whoever lets go of the run: it takes in what has happened, and nothing begins that nobody would perform.
     pub(crate) fn advance_into(
         &mut self,
         now: Timestamp,
         input: Input,
+        starts: bool,
         events: &mut Vec<Event>,
     ) -> Result<(), Refused> {
         let now = now.max(self.updated_at);
-        let mut advance = Advance { run: self, now, events };
+        let mut advance = Advance { run: self, now, events, starts };
         match input {
             Input::Woke => {}
             Input::Claimed { epoch } => {

@@ -29,7 +29,8 @@ impl Run {
     }
 
     fn bound(&self) -> String {
-        format!("its journal has reached {} events, the most a run of its size may have", self.most_events())
+        let most = self.most_with_checkpoints();
+        format!("its journal has reached {most} events, the most a run of its size may have")
     }
 
     /// Why an action may not leave a checkpoint any more, if so.

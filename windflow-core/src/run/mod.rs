@@ -38,4 +38,5 @@ pub use input::{Input, Refused, Request};
 pub use state::{CorruptJournal, RunState};
 pub use step::{StepState, StepView};
 pub use summary::Summary;
+pub(crate) use value::Footing;
 pub use value::Run;

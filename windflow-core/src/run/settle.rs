@@ -41,7 +41,7 @@ impl Advance<'_> {
 
     /// Handles each timer that is due once; one that finds no free place stays due.
     fn due(&mut self) -> Result<(), Refused> {
-        if self.run.paused || self.run.timers.first().is_none_or(|(at, _)| *at > self.now) {
+        if !self.starts || self.run.paused || self.run.timers.first().is_none_or(|(at, _)| *at > self.now) {
             return Ok(());
         }
         let due: Vec<NodeIndex> =
@@ -84,7 +84,8 @@ impl Advance<'_> {
             while let Some(node) = self.run.skippable.front().copied() {
                 self.emit(Event::Skipped { node })?;
             }
-            while !self.run.paused
+            while self.starts
+                && !self.run.paused
                 && self.run.has_place()
                 && let Some(node) = self.run.ready.front().copied()
             {
@@ -136,7 +137,8 @@ impl Advance<'_> {
 
     fn compensating(&mut self) -> Result<(), Refused> {
         use StepState::{UndoBackoff, UndoFailed, UndoPreparing, UndoReady, Undoing};
-        while !self.run.paused
+        while self.starts
+            && !self.run.paused
             && self.run.has_place()
             && let Some(node) = self.run.ready.front().copied()
         {

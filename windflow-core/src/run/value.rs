@@ -63,7 +63,7 @@ pub struct Run {
 
 /// Where a run stands between its beginning and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Steps run.
     Forward,
     /// Open attempts are brought to an end.
@@ -102,6 +102,14 @@ impl PartialEq for Run {
             && (output, output_error, leftovers, touched)
                 == (&other.output, &other.output_error, &other.leftovers, &other.touched)
     }
+}
+
+/// See [`Run::footing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footing {
+    phase: Phase,
+    paused: bool,
+    failing: bool,
 }
 
 impl Run {
@@ -204,6 +212,11 @@ impl Run {
     /// Whether a step has failed, so that nothing new may start.
     pub(super) fn is_failing(&self) -> bool {
         self.first_failed.is_some() || self.output_error.is_some()
+    }
+
+    /// What decides over all steps at once whether they may begin. When it changes, no step is touched for that.
+    pub(crate) fn footing(&self) -> Footing {
+        Footing { phase: self.phase, paused: self.paused, failing: self.is_failing() }
     }
 
     /// Whether another attempt may be opened.
@@ -330,6 +343,19 @@ impl Run {
             (Phase::Forward, StepState::Deciding) => Some(Command::Evaluate(Subject::If(node))),
             (Phase::Forward, StepState::Preparing) => Some(Command::Evaluate(Subject::With(node))),
             (Phase::Compensating, StepState::UndoPreparing) => Some(Command::Evaluate(Subject::CompensateWith(node))),
+            _ => None,
+        }
+    }
+
+    /// The attempt or compensation of a node that has been started and has not ended, whether it is still owed or not.
+    pub(crate) fn started(&self, node: NodeIndex) -> Option<Command> {
+        let step = &self.steps[node.index()];
+        match step.state {
+            StepState::Running => Some(Command::Execute { node, attempt: step.attempt }),
+            StepState::Undoing => {
+                let attempt = step.extra.as_deref().map_or(0, |extra| extra.undo_attempt);
+                Some(Command::Compensate { node, attempt })
+            }
             _ => None,
         }
     }

@@ -102,7 +102,11 @@ impl Action for SimAction {
         self.check_start(cx, false).await;
         let mut rng = self.draw(cx, "perform");
         let place = (cx.run_id().clone(), cx.node().clone());
-        *self.outside.lock().performed.entry(place).or_default() += 1;
+        {
+            let mut ledger = self.outside.lock();
+            *ledger.performed.entry(place).or_default() += 1;
+            ledger.attempted.insert((cx.run_id().clone(), cx.node().clone(), cx.attempt()));
+        }
         if rng.u8(0..10) == 0 && cx.resumed_by().is_none() {
             self.outside.lock().counters.parked += 1;
             return Ok(Outcome::Parked(Until::Time(cx.now().after(Duration::from_millis(rng.u64(0..60_000))))));
@@ -110,11 +114,13 @@ impl Action for SimAction {
         if rng.u8(0..4) == 0 {
             cx.checkpoint(json!({ "attempt": cx.attempt() })).await?;
         }
-        if rng.u8(0..3) == 0 {
-            let slow = cx.now().after(Duration::from_millis(rng.u64(0..5_000)));
+        if rng.u8(0..2) == 0 {
+            let slow = cx.now().after(Duration::from_millis(rng.u64(0..20_000)));
+            let tough = rng.bool();
             tokio::select! {
                 biased;
-                () = cx.cancelled() => return Err(cx.cancelled_error()),
+                // What is nearly done may as well be finished.
+                () = cx.cancelled(), if !tough => return Err(cx.cancelled_error()),
                 () = cx.sleep_until(slow) => {}
             }
         }

@@ -67,7 +67,25 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
     let (mut started, mut undone): (BTreeMap<NodeIndex, u32>, BTreeSet<NodeIndex>) = Default::default();
     let mut failures: BTreeMap<NodeIndex, u32> = BTreeMap::new();
     let (mut stopping, mut undoing) = (false, false);
+    let mut open: BTreeMap<NodeIndex, u32> = BTreeMap::new();
     for recorded in remains.journal {
+        match &recorded.event {
+            Event::Started { node, attempt } => drop(open.insert(*node, *attempt)),
+            Event::Claimed { .. } => open.clear(),
+            Event::Released => {
+                for (node, attempt) in std::mem::take(&mut open) {
+                    let name = &remains.plan.node(node).name;
+                    if !remains.ledger.attempted.contains(&(remains.id.clone(), name.clone(), attempt)) {
+                        found.push(format!("I4: {name} was started by a worker that let go, and that nobody began"));
+                    }
+                }
+            }
+            Event::Succeeded { node, .. }
+            | Event::Failed { node, .. }
+            | Event::Interrupted { node, .. }
+            | Event::Parked { node, .. } => drop(open.remove(node)),
+            _ => {}
+        }
         match &recorded.event {
             Event::Started { node, attempt } => {
                 let spec = remains.plan.node(*node);
@@ -107,7 +125,7 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
                 }
             }
             Event::Failed { node, error, .. } | Event::Interrupted { node, error }
-                if error.code == "cancelled" && !stopping =>
+                if matches!(error.code.as_str(), "cancelled" | "stopped") && !stopping =>
             {
                 found.push(format!("I9: {node:?} was told to stop while the run went on"));
             }

@@ -27,6 +27,8 @@ pub(super) struct Ledger {
     pub(super) epochs: BTreeMap<RunId, Epoch>,
     /// How often each step was performed.
     pub(super) performed: BTreeMap<(RunId, NodeName), u32>,
+    /// The attempts that somebody began to perform.
+    pub(super) attempted: BTreeSet<(RunId, NodeName, u32)>,
     /// The attempts of which somebody who looked could not tell whether they had happened.
     pub(super) untold: BTreeSet<(RunId, NodeName, u32)>,
     pub(super) counters: Counters,

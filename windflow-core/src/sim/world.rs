@@ -157,6 +157,10 @@ impl World {
             self.settle(run).await;
         }
         let mut outcome = self.examine(&runs, &plan).await;
+        let left = workers.iter().filter(|worker| !worker.crash.is_cancelled());
+        for (run, why) in left.flat_map(|worker| worker.engine.left_alone()) {
+            outcome.violations.push(format!("I7: {run} was left alone for good: {why}"));
+        }
         for worker in &workers {
             worker.engine.shutdown().await;
         }
@@ -212,8 +216,8 @@ impl World {
         let run = &runs[self.rng.usize(0..runs.len())];
         let reason = "meddling".to_owned();
         let request = match self.rng.u8(0..6) {
-            0 => Request::Pause { reason },
-            1..4 => Request::Resume,
+            0 | 1 => Request::Pause { reason },
+            2 | 3 => Request::Resume,
             _ => Request::Cancel { reason },
         };
         self.ask(run, request).await;
@@ -243,12 +247,17 @@ impl World {
         }
     }
 
+    async fn is_heard(&self, run: &RunId) -> bool {
+        self.store.inbox(run).await.is_ok_and(|inbox| inbox.is_empty())
+    }
+
     /// Waits for the end of a run, and acts as its operator when it cannot go on by itself (I7: none is left behind).
     async fn settle(&self, run: &RunId) {
         let mut helped = 0;
         for _ in 0..600 {
             match self.store.summary(run).await {
-                Ok(Some(Summary { state, .. })) if state.is_final() => return,
+                // What was asked while its end was being written down is answered as well.
+                Ok(Some(Summary { state, .. })) if state.is_final() && self.is_heard(run).await => return,
                 Ok(Some(Summary { state: RunState::Paused, .. })) => self.ask(run, Request::Resume).await,
                 Ok(Some(Summary { state: RunState::Stuck, .. })) => {
                     helped += 1;

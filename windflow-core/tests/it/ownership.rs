@@ -102,6 +102,52 @@ async fn an_own_run_is_taken_however_many_others_wait_longer() {
 }
 
 #[tokio::test]
+async fn an_own_run_that_waits_is_taken_when_it_is_asked_however_many_others_wait_longer() {
+    let store = Watched::default();
+    for other in left(&store, "echo", 10_001).await {
+        give_back(&store, &other).await;
+    }
+    let engine = engine(&store, Drive::Own);
+    let run = engine.start(one("gate"), Value::Null).await.unwrap();
+    while engine.active() > 0 {
+        tokio::task::yield_now().await;
+    }
+    ask(&engine, run.id(), Request::Signal { name: SignalName::new("go").unwrap(), payload: Value::Null }).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), run.wait()).await;
+    assert_eq!(ended.expect("it was never taken").unwrap().state, RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn whoever_shuts_down_starts_nothing_that_nobody_would_perform() {
+    let store = Watched::default();
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let build = || {
+        let slow = action_fn(|cx: StepContext, _: Value| async move {
+            cx.cancelled().await;
+            Ok::<(), StepError>(())
+        });
+        let count = Arc::clone(&count);
+        let loose = action_fn(move |_: StepContext, _: Value| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Ok::<(), StepError>(()) }
+        });
+        let builder = Engine::builder(store.clone()).action("slow", slow.pure());
+        builder.action("loose", loose.guarantee(Guarantee::AtLeastOnce)).build()
+    };
+    let engine = build();
+    let workflow = Workflow::builder("two").node(Node::new("a", "slow")).node(Node::new("b", "loose").needs(["a"]));
+    let run = engine.start(workflow.build().unwrap(), Value::Null).await.unwrap();
+    settle().await;
+    engine.shutdown().await;
+    let kinds: Vec<&str> = run.journal().await.unwrap().iter().map(|recorded| recorded.event.kind()).collect();
+    assert_eq!(kinds, ["created", "started", "succeeded"]);
+    let engine = build();
+    engine.drive(run.id()).await.unwrap();
+    assert_eq!(engine.handle(run.id().clone()).wait().await.unwrap().state, RunState::Succeeded);
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_run_that_is_put_aside_keeps_nobody_busy() {
     let store = Watched::default();
     let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
@@ -137,7 +183,7 @@ async fn what_another_engine_has_driven_to_its_end_is_no_longer_left_alone() {
     settle().await;
     ask(&with, &run, Request::Signal { name: SignalName::new("go").unwrap(), payload: Value::Null }).await;
     assert_eq!(with.handle(run).wait().await.unwrap().state, RunState::Succeeded);
-    clock.advance(Duration::from_secs(10));
+    clock.advance(Duration::from_secs(61));
     settle().await;
     assert_eq!(without.left_alone().len(), 0);
 }

@@ -246,4 +246,67 @@ async fn a_failure_that_stops_what_has_not_begun_lets_the_steps_that_run_come_to
     follow(&mut events, "succeeded").await;
     follow(&mut events, "finished").await;
     assert_eq!(run.wait().await.unwrap().state, RunState::Failed);
+    let given_back = async {
+        while engine.active() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given_back).await.expect("the evaluation nobody wants holds the run");
+}
+
+/// Nobody knows what became of it, and the first who looks gets no answer.
+#[derive(Debug, Default)]
+struct Doubtful(Arc<AtomicU32>, Arc<Notify>);
+
+#[async_trait]
+impl Action for Doubtful {
+    fn guarantee(&self, _: &Value) -> Guarantee {
+        Guarantee::Convergent
+    }
+    fn reversal(&self) -> Reversal {
+        Reversal::NotNeeded
+    }
+    fn check(&self, _: &Value) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    async fn perform(&self, _: &StepContext, _: Value) -> Result<Outcome, StepError> {
+        Err(StepError::unknown("doubt", "the line went dead"))
+    }
+    async fn observe(&self, _: &StepContext, _: &Value) -> Result<Seen, StepError> {
+        if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.1.notify_one();
+            std::future::pending::<()>().await;
+        }
+        Ok(Seen::Happened(json!("seen")))
+    }
+    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
+        Ok(Undone::NothingToUndo)
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_still_wanted_is_asked_again_when_another_is_dropped() {
+    let (doubt, bad, evaluator) = (Doubtful::default(), Arc::new(Notify::new()), Pondering::default());
+    let (looked, looking, pondering) = (doubt.0.clone(), doubt.1.clone(), evaluator.pondering.clone());
+    let may_fail = bad.clone();
+    let bad_action = action_fn(move |_: StepContext, _: Value| {
+        let may_fail = may_fail.clone();
+        async move {
+            may_fail.notified().await;
+            Err::<(), _>(StepError::terminal("bad", "as it must"))
+        }
+    });
+    let engine = Engine::builder(MemoryStore::new()).evaluator(Arc::new(evaluator)).action("doubt", doubt);
+    let engine = engine.action("bad", bad_action.pure()).build();
+    let workflow = Workflow::builder("beside")
+        .on_failure(OnFailure::Stop)
+        .node(Node::new("doubt", "doubt"))
+        .node(Node::new("bad", "bad"))
+        .node(Node::new("asks", "bad").input(json!("${{ inputs.x }}")));
+    let run = engine.start(workflow.build().unwrap(), json!({ "x": 1 })).await.unwrap();
+    pondering.notified().await;
+    looking.notified().await;
+    bad.notify_one();
+    let ended = tokio::time::timeout(Duration::from_secs(10), run.wait()).await.expect("it waits for an answer");
+    assert_eq!((ended.unwrap().state, looked.load(Ordering::SeqCst)), (RunState::Failed, 2));
 }

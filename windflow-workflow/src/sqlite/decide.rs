@@ -161,6 +161,9 @@ impl Group<'_> {
             for text in [forget, delete] {
                 sql::execute(self.connection, text, params![id, consumed])?;
             }
+            let mut left = self.connection.prepare_cached(sql::IS_ASKED)?;
+            let left = left.query_row([id], |row| row.get(0))?;
+            self.known(run)?.asked = left;
             self.wrote = true;
         }
         Ok(())

@@ -119,7 +119,8 @@ pub(super) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> R
 /// Checks that the tables are those the migrations make: a development build, or somebody's hand, may have made others
 /// under the same number. What was added beside them does no harm.
 async fn expected(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let shape = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+    // A trigger may have a table's name.
+    let shape = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL";
     let rows = sqlx::query(shape).fetch_all(connection).await;
     let rows = rows.map_err(|error| store_error(path, &error, Moment::Before))?;
     let found: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -132,7 +133,7 @@ async fn expected(path: &Path, connection: &mut SqliteConnection) -> Result<(), 
     let wanted = made().map_err(|error| StoreError::new(Fault::Unusable, error))?;
     let differs = wanted.iter().find(|(name, sql)| found.get(*name) != Some(sql));
     let Some((name, _)) = differs else { return Ok(()) };
-    let what = format!("{}: '{name}' is not as version {} of this file has it", path.display(), MIGRATIONS.len());
+    let what = format!("{}: {name} is not as version {} of this file has it", path.display(), MIGRATIONS.len());
     Err(StoreError::new(Fault::Unusable, what)
         .with_hint("a development build has written it: move the file away, or go on with that build"))
 }

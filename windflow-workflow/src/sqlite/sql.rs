@@ -62,6 +62,9 @@ pub(super) const FIND_KEYS: &str = concat!(
     join_head!()
 );
 
+/// Whether a run's inbox has something.
+pub(super) const IS_ASKED: &str = "SELECT EXISTS (SELECT 1 FROM inbox WHERE id = ?1 AND request IS NOT NULL)";
+
 /// Runs a statement that answers nothing.
 pub(super) fn execute(
     connection: &Connection,

@@ -60,12 +60,12 @@ async fn a_file_of_another_shape_is_refused_by_name_and_what_was_added_does_no_h
     let path = folder.path().join("w.db");
     open(&path).await.unwrap().close().await;
     let file = rusqlite::Connection::open(&path).unwrap();
-    file.execute_batch("CREATE INDEX mine ON runs (workflow); ANALYZE").unwrap();
+    file.execute_batch("CREATE INDEX mine ON runs (workflow); CREATE TRIGGER journal AFTER DELETE ON runs BEGIN SELECT 1; END; ANALYZE").unwrap();
     open(&path).await.unwrap().close().await;
     file.execute_batch("ALTER TABLE journal RENAME COLUMN finished TO done").unwrap();
     let error = open(&path).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unusable);
-    let told = format!("{}: 'journal' is not as version 1 of this file has it", path.display());
+    let told = format!("{}: table journal is not as version 1 of this file has it", path.display());
     assert!(error.to_string().starts_with(&told) && error.hint.is_some(), "{error}");
 }
 
