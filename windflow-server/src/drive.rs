@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use windflow_core::run::{Event, Run};
+use windflow_core::run::{Event, Run, StepState};
 use windflow_core::sink::Emitted;
 use windflow_core::store::{Holder, WorkerId};
 use windflow_core::{
-    Clock as _, Engine, EventSink, NodeName, Principal, Recorded, Request, RunId, RunState, Seq, Store, StoreError,
-    SystemClock, Timestamp, Workflow,
+    Clock as _, Engine, EventSink, Guarantee, NodeIndex, NodeName, OnUnknown, Principal, Recorded, Request, RunId,
+    RunState, Seq, Store, StoreError, SystemClock, Timestamp, Workflow,
 };
 
 use crate::exit::Exit;
@@ -227,6 +227,9 @@ impl Watch<'_> {
                 wish = interrupt.wish() => match (wish, state) {
                     (Wish::Leave, _) => {
                         progress.note("leaving; `windflow resume` goes on");
+                        for node in self.doubtful(&tail.run) {
+                            progress.note(&format!("  {node} is ended in the middle: what it did must then be decided"));
+                        }
                         return Ok(true);
                     }
                     (Wish::Cancel, RunState::Waiting | RunState::Paused) => return Ok(true),
@@ -248,6 +251,18 @@ impl Watch<'_> {
                 progress.event(&tail.run, &recorded, true);
             }
         }
+    }
+
+    /// The steps under way of which nobody will be able to tell what they did.
+    fn doubtful(&self, run: &Run) -> Vec<NodeName> {
+        let (plan, actions) = (run.workflow(), self.project.actions(true));
+        let asks = |at: &NodeIndex| {
+            let spec = plan.node(*at);
+            let guarantee = actions.get(&spec.uses).map(|action| action.guarantee(&run.step_input(*at)));
+            guarantee == Some(Guarantee::AtLeastOnce) && spec.on_unknown == OnUnknown::Stuck
+        };
+        let running = plan.indices().filter(|at| run.step(*at).state == StepState::Running);
+        running.filter(asks).map(|at| plan.node(at).name.clone()).collect()
     }
 
     fn is_open(&self, tail: &Tail) -> bool {

@@ -36,9 +36,10 @@ pub trait Action: fmt::Debug + Send + Sync + 'static {
     /// [`StepError`], whose class says what may be done about it. After `Unknown` the engine observes first.
     async fn perform(&self, cx: &StepContext, input: Value) -> Result<Outcome, StepError>;
 
-    /// Finds out whether an attempt whose end nobody saw has happened. It only looks: when the answer is not wanted any
-    /// more (the run was paused, the engine shuts down) the future is dropped, and it may be asked again later. After a
-    /// minute without an answer it is asked anew, five times in all; then nobody can tell.
+    /// Finds out whether an attempt whose end nobody saw has happened. It only looks, or ends what is left of that
+    /// attempt: when the answer is not wanted any more (the run was paused, the engine shuts down) the future is dropped,
+    /// and it may be asked again later. After a minute without an answer it is asked anew, five times in all; then nobody
+    /// can tell.
     ///
     /// # Errors
     /// [`StepError`] when it cannot find out now; retried like the step itself.

@@ -37,11 +37,17 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
     Ok(out)
 }
 
+/// How much further the end of an expression is looked for once there is a place that may be it: a text may hold many.
+const FURTHER: usize = 4 * 1024;
+
 fn end_of_expression(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     // Where it seems to end, although a brace of its own is open: there is no better place if that is never closed.
-    let mut perhaps = None;
+    let mut perhaps: Option<usize> = None;
     for (at, spot) in code(text).enumerate() {
+        if perhaps.is_some_and(|found| at > found + FURTHER) {
+            break;
+        }
         if spot.nesting == 1 && bytes[at..].starts_with(b"}}") {
             if spot.braces == 0 {
                 return Some(at);
@@ -60,6 +66,8 @@ struct Spot {
     nesting: usize,
     /// How many braces of that code are open before it.
     braces: usize,
+    /// Whether it belongs to a comment.
+    comment: bool,
 }
 
 /// What a place in an expression belongs to.
@@ -83,12 +91,13 @@ fn code(text: &str) -> impl Iterator<Item = Spot> + '_ {
     let bytes = text.as_bytes();
     // What the place is within, what that is within, and so on; and how many of them are code.
     let (mut around, mut inside, mut nesting) = (Vec::new(), Code(0), 1);
-    // Up to where a mark of several bytes has been read.
-    let mut known = 0;
+    // Up to where a mark of several bytes has been read, and whether of a comment.
+    let (mut known, mut comment) = (0, false);
     bytes.iter().enumerate().map(move |(at, &here)| {
         if at < known {
-            return Spot::default();
+            return Spot { comment, ..Spot::default() };
         }
+        comment = matches!(inside, LineComment | Comment(_));
         let starts = |mark: &[u8]| bytes[at..].starts_with(mark);
         let raw = (here == b'#' && (at == 0 || bytes[at - 1] != b'#')).then(|| hashes_at(&bytes[at..]));
         let raw = raw.filter(|hashes| bytes.get(at + hashes) == Some(&b'"'));
@@ -102,23 +111,24 @@ fn code(text: &str) -> impl Iterator<Item = Spot> + '_ {
             Text(b'`') if starts(b"${") => (2, Some(Code(0))),
             Text(quote) if here == quote => (1, None),
             Raw(hashes) if here == b'"' && hashes_at(&bytes[at + 1..]) >= hashes => (hashes + 1, None),
-            LineComment if here == b'\n' => (1, None),
+            LineComment if matches!(here, b'\n' | b'\r') => (1, None),
             Comment(0) if starts(b"*/") => (2, None),
             // No mark, or one that changes nothing but a count.
             Code(braces) => {
                 let more = usize::from(here == b'{');
                 inside = Code((braces + more).saturating_sub(usize::from(here == b'}')));
-                return Spot { nesting, braces };
+                return Spot { nesting, braces, comment };
             }
             _ => {
                 let (length, then) = match inside {
                     Text(quote) if here == b'\\' && quote != b'`' => (2, inside),
+                    Text(b'`') if starts(b"\\${") => (3, inside),
                     Comment(others) if starts(b"/*") => (2, Comment(others + 1)),
                     Comment(others) if starts(b"*/") => (2, Comment(others - 1)),
                     _ => (1, inside),
                 };
                 (known, inside) = (at + length, then);
-                return Spot::default();
+                return Spot { comment, ..Spot::default() };
             }
         };
         known = at + length;
@@ -130,7 +140,8 @@ fn code(text: &str) -> impl Iterator<Item = Spot> + '_ {
             }
         }
         nesting += usize::from(matches!(begins, Some(Code(_))));
-        Spot::default()
+        comment |= matches!(begins, Some(LineComment | Comment(_)));
+        Spot { comment, ..Spot::default() }
     })
 }
 
@@ -149,47 +160,70 @@ pub fn has_expression(template: &Value) -> bool {
     }
 }
 
-/// The members of a variable that an expression names, `inputs.x`, `inputs?.x`, `inputs["x"]` or `inputs['x']`, each with
-/// the place of its name. What stands in texts and comments is not looked at.
+/// The members of a variable that an expression names, `inputs.x`, `inputs?.x`, `inputs["x"]` or, where the evaluator takes
+/// that for a text, `inputs['x']`, each with the place of its name. What stands in texts and comments is not looked at.
 #[must_use]
 pub fn members<'t>(expression: &'t str, variable: &str) -> Vec<(&'t str, usize)> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let (mut out, mut at, mut code) = (Vec::new(), 0, None);
+    let (mut out, mut at) = (Vec::new(), 0);
+    let mut spots: Option<Vec<Spot>> = None;
     while let Some(found) = expression[at..].find(variable) {
         let start = at + found;
         at = start + variable.len();
-        // `my_nodes.x`, `nodes2.x` and `inputs.nodes.x` are something else.
-        let before = expression[..start].chars().next_back();
-        if before.is_some_and(|c| word(c) || c == '.') || expression[at..].starts_with(word) {
-            continue;
+        if expression[..start].ends_with(word) || expression[at..].starts_with(word) {
+            continue; // `my_nodes.x` and `nodes2.x` are something else
         }
-        let code = code.get_or_insert_with(|| self::code(expression).collect::<Vec<_>>());
-        if code.get(start).is_some_and(|spot| spot.nesting > 0) {
-            out.extend(member_after(expression, at));
+        let words = Words { text: expression, spots: spots.get_or_insert_with(|| code(expression).collect()) };
+        if words.spots[start].nesting > 0 && !words.is_member(start) {
+            out.extend(words.member(at));
         }
     }
     out
 }
 
-fn member_after(expression: &str, at: usize) -> Option<(&str, usize)> {
-    let rest = expression[at..].trim_start();
-    let place = |inner: &str| expression.len() - inner.len();
-    let rest = rest.strip_prefix('?').unwrap_or(rest);
-    if let Some(name) = rest.strip_prefix('.') {
-        let name = name.trim_start();
-        // A name may hold '-', which an expression would read as minus: such a member is read as nodes["a-b"].
-        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
-        // `inputs.keys()` is a function, not an input.
-        let call = name[end..].trim_start().starts_with('(');
-        return (end > 0 && !call).then(|| (&name[..end], place(name)));
-    }
-    let index = rest.strip_prefix('[')?.trim_start();
-    let quote = index.chars().next().filter(|c| "\"'`".contains(*c))?;
-    let name = &index[1..];
-    Some((&name[..name.find(quote)?], place(name)))
+/// An expression, with what each byte of it is.
+struct Words<'t, 's> {
+    text: &'t str,
+    spots: &'s [Spot],
 }
 
-/// The nodes an expression reads: every `nodes.NAME`, `nodes["NAME"]` and `nodes['NAME']` in it.
+impl<'t> Words<'t, '_> {
+    /// Whether what stands at a place means nothing.
+    fn is_gap(&self, at: usize) -> bool {
+        self.spots[at].comment || self.text.as_bytes()[at].is_ascii_whitespace()
+    }
+
+    /// The first place from here on that means something.
+    fn skip(&self, at: usize) -> usize {
+        (at..self.text.len()).find(|at| !self.is_gap(*at)).unwrap_or(self.text.len())
+    }
+
+    /// Whether the word here is a member of something: `inputs.nodes` is, `0..nodes` is not.
+    fn is_member(&self, start: usize) -> bool {
+        let before = (0..start).rev().find(|at| !self.is_gap(*at));
+        let dot = |at: usize| self.text.as_bytes()[at] == b'.';
+        before.is_some_and(|at| dot(at) && !(at > 0 && dot(at - 1)))
+    }
+
+    /// The member that is named behind a variable, and where.
+    fn member(&self, at: usize) -> Option<(&'t str, usize)> {
+        let at = self.skip(at);
+        let at = if self.text[at..].starts_with('?') { at + 1 } else { at };
+        let inside = self.skip(at + 1);
+        let name = self.text.get(inside..)?;
+        if self.text[at..].starts_with('.') {
+            // A name may hold '-', which an expression would read as minus: such a member is read as nodes["a-b"].
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+            // `inputs.keys()` is a function, not an input.
+            let call = self.text[self.skip(inside + end)..].starts_with('(');
+            return (end > 0 && !call).then(|| (&name[..end], inside));
+        }
+        let quote = name.chars().next().filter(|c| self.text[at..].starts_with('[') && "\"'`".contains(*c))?;
+        Some((&name[1..=name[1..].find(quote)?], inside + 1))
+    }
+}
+
+/// The nodes an expression reads: every `nodes.NAME` and `nodes["NAME"]` in it; see [`members`].
 #[must_use]
 pub fn references(expression: &str) -> BTreeSet<&str> {
     members(expression, "nodes").into_iter().map(|(name, _)| name).collect()
@@ -230,6 +264,7 @@ mod tests {
         assert_eq!(pieces("${{ #{a: #{}}}}").unwrap(), [E("#{a: #{}}")]);
         assert_eq!(pieces("ab ${{ x"), Err(3));
         assert_eq!(pieces("${{ #{a: #{b: 1}} == x }}!").unwrap(), [E("#{a: #{b: 1}} == x"), T("!")]);
+        assert_eq!(pieces("${{ `\\${` }}!").unwrap(), [E("`\\${`"), T("!")]);
         assert_eq!(pieces("${{ #{a: 1 }}!").unwrap(), [E("#{a: 1"), T("!")], "it is never closed");
         assert_eq!(pieces("${{ a /* don't: }} */ + 1 }}!").unwrap(), [E("a /* don't: }} */ + 1"), T("!")]);
         assert_eq!(pieces("${{ a // it's\n }}!").unwrap(), [E("a // it's"), T("!")]);
@@ -246,7 +281,29 @@ mod tests {
         assert_eq!(found("nodes['x'].output == nodes . y"), ["x", "y"]);
         assert_eq!(found("inputs.nodes.z + my_nodes.q + nodes2.q + nodes[key] + nodes.keys()"), [""; 0]);
         assert_eq!(found("1 // nodes.a\n + /* nodes.b */ nodes.c.output + \"nodes.d\" + 'nodes.e'"), ["c"]);
+        assert_eq!(
+            found("for i in 0..nodes.a.output { } nodes /* it is */ .b + nodes[ /* c */ \"c\" ]"),
+            ["a", "b", "c"]
+        );
+        assert_eq!(found("inputs . nodes . x + inputs /* . */ . /* its */ nodes.y + `a \\${nodes.z} b`"), [""; 0]);
+        assert_eq!(found("1 // nodes.a\r + nodes.b"), ["b"]);
+        assert_eq!(found("nodes"), [""; 0]);
+        assert_eq!(found("é nodes é"), [""; 0]);
+        assert_eq!(found("nodes."), [""; 0]);
+        assert_eq!(found("nodes[\"é"), [""; 0]);
         assert_eq!(found("`nodes.a: ${nodes.b.output + `${nodes.c}`} nodes.d`"), ["b", "c"]);
+    }
+
+    /// The work is bounded, so that this ends; the first end that may be one is taken.
+    #[test]
+    fn many_expressions_that_never_close_are_cut_in_time_that_grows_with_their_number() {
+        for hostile in ["${{ #{ }} ", "${{ { }} /* ", "${{ { }} \" "] {
+            let text = hostile.repeat(3_000) + &"x".repeat(100_000);
+            let read = pieces(&text).map_or(0, |pieces| pieces.len());
+            assert!(read == 0 || read >= 2, "{hostile}: {read}");
+        }
+        assert!(pieces(&"${{ `${".repeat(20_000)).is_err());
+        assert!(pieces(&"/*".repeat(100_000).replacen("/*", "${{ /*", 1)).is_err());
     }
 
     #[test]

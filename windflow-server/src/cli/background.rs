@@ -20,6 +20,9 @@ use crate::wire::Project;
 /// How long the other process may take until its run is durable.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it may take to leave our session.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// Called by the process that is left behind: no key pressed in the terminal it came from reaches it any more.
 pub fn leave_session() {
     // Fails only for the leader of a process group, which is out of reach already.
@@ -118,5 +121,20 @@ fn start(project: &Project, mut command: Command, id: &RunId) -> Result<(Child, 
     let errors = file.try_clone().map_err(failed)?;
     let child = command.stdin(Stdio::piped()).stdout(file).stderr(errors).spawn();
     let child = child.map_err(|error| Failure::failed(format_args!("the background process: {error}")))?;
+    until_on_its_own(&child);
     Ok((child, log))
+}
+
+/// Waits until the process has left our session, or has ended: whoever ends us and our group must not meet it there.
+fn until_on_its_own(child: &Child) {
+    let began = Instant::now();
+    // Fields 3 and 6, behind the name of the program, which may hold spaces and parentheses.
+    let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok();
+    let leads = |stat: &str| {
+        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
+        fields.first() == Some(&"Z") || fields.get(3).and_then(|session| session.parse().ok()) == Some(child.id())
+    };
+    while stat().is_some_and(|stat| !leads(&stat)) && began.elapsed() < LEAVE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

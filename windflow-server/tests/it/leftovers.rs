@@ -106,6 +106,22 @@ fn a_run_that_a_step_has_left_to_the_background_is_not_the_steps() {
 }
 
 #[test]
+fn a_run_that_a_step_has_others_resume_in_the_background_is_not_the_steps() {
+    let program = env!("CARGO_BIN_EXE_windflow");
+    let step = format!("uses: shell, with: {{ argv: [{program}, resume, held, --detach] }}");
+    let world = World::with("w.yaml", &format!("name: w\nnodes:\n  begin: {{ {step} }}\n"));
+    world.write("held.yaml", HELD);
+    for _ in 0..5 {
+        world.expect(0, "run held.yaml --run-id held --detach");
+        world.until_state("held", "waiting");
+        world.kill_services();
+        world.expect(0, "run w.yaml --allow-shell");
+        until("it is driven", || world.processes().len() == 1);
+        world.kill_services();
+    }
+}
+
+#[test]
 fn a_service_may_have_its_own_stack_taken_down_by_a_run_in_the_background() {
     let program = env!("CARGO_BIN_EXE_windflow");
     let world = World::with(

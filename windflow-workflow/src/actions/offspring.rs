@@ -127,6 +127,16 @@ impl Trace {
         found
     }
 
+    /// Sends a signal to the program's group, if the program is there, and be it dead: from when it is collected on, its
+    /// number may be another's. Answers which group that is.
+    fn signal_group(&self, signal: Signal) -> Option<i32> {
+        let leader = self.leader.as_ref()?;
+        let there = stat(leader.pid).filter(|now| now.started == leader.started && now.group == leader.pid)?;
+        // What is left of it may have ended by itself.
+        let _ = kill_process_group(Pid::from_raw(there.group)?, signal);
+        Some(there.group)
+    }
+
     /// Kills all that lives of it and waits until it is gone; otherwise, what does not go.
     pub async fn end(&self) -> Result<(), Vec<i32>> {
         end(self.clone(), BTreeSet::new()).await
@@ -180,24 +190,22 @@ fn send(_: Process, _: Signal) {}
 /// What an attempt has started and not yet ended. Ends when it goes, so that a dropped attempt leaves nothing running.
 pub(super) struct Offspring {
     pub trace: Trace,
-    /// The program's group, as long as nobody has collected the program: from then on its number may be another's.
-    group: Option<Pid>,
     /// What was found of it. Whoever loses its parent after that is still known.
     known: BTreeSet<Process>,
     over: bool,
 }
 
 impl Offspring {
-    pub fn new(trace: Trace, group: Option<Pid>) -> Self {
-        Self { trace, group, known: BTreeSet::new(), over: false }
+    pub fn new(trace: Trace) -> Self {
+        Self { trace, known: BTreeSet::new(), over: false }
     }
 
     /// Waits until the program has ended, and does not collect it: what is left of its group can still be told by its
     /// number. Collects it where that cannot be done.
-    pub async fn ended(&mut self, child: &mut Child) {
-        if !matches!(self.group, Some(program) if exit(program).await) {
+    pub async fn ended(&self, child: &mut Child) {
+        let program = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if !matches!(program, Some(program) if exit(program).await) {
             let _ = child.wait().await;
-            self.group = None;
         }
     }
 
@@ -212,34 +220,27 @@ impl Offspring {
 
     /// Sends a signal to all of it, once to each.
     async fn signal(&mut self, signal: Signal) {
-        let (trace, known, group) = (self.trace.clone(), self.known.clone(), self.group);
-        let sent = tokio::task::spawn_blocking(move || signal_all(&trace, known, group, signal));
+        let (trace, known) = (self.trace.clone(), self.known.clone());
+        let sent = tokio::task::spawn_blocking(move || signal_all(&trace, known, signal));
         // Not reached: what is done there does not panic, and nobody takes it back.
         self.known = sent.await.unwrap_or_default();
     }
 
     /// Ends what the program has left running; otherwise, what does not go.
     pub async fn end(mut self) -> Result<(), Vec<i32>> {
-        signal_group(self.group, Signal::KILL);
+        self.trace.signal_group(Signal::KILL);
         let ended = end(self.trace.clone(), std::mem::take(&mut self.known)).await;
         self.over = true;
         ended
     }
 }
 
-fn signal_group(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        // It may have ended by itself.
-        let _ = kill_process_group(group, signal);
-    }
-}
-
 /// Sends a signal to all that is known of a program and all that is found of it, and answers what that is.
-fn signal_all(trace: &Trace, mut known: BTreeSet<Process>, group: Option<Pid>, signal: Signal) -> BTreeSet<Process> {
+fn signal_all(trace: &Trace, mut known: BTreeSet<Process>, signal: Signal) -> BTreeSet<Process> {
     // Looked for first: a parent that ends takes the trace of its children with it.
     known.extend(trace.living());
-    signal_group(group, signal);
-    known.iter().filter(|process| Pid::from_raw(process.group) != group).for_each(|process| send(*process, signal));
+    let group = trace.signal_group(signal);
+    known.iter().filter(|process| Some(process.group) != group).for_each(|process| send(*process, signal));
     known
 }
 
@@ -269,7 +270,7 @@ impl Drop for Offspring {
                 return;
             }
             let known = std::mem::take(&mut self.known);
-            self.known = signal_all(&self.trace, known, self.group, Signal::KILL);
+            self.known = signal_all(&self.trace, known, Signal::KILL);
             self.over = !self.known.iter().any(|process| is_alive(*process));
         }
     }

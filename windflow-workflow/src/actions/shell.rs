@@ -150,10 +150,10 @@ fn earlier(cx: &StepContext) -> Option<Trace> {
 }
 
 /// Ends what an engine that was killed has left running.
-async fn end_earlier(cx: &StepContext) -> Result<Option<Trace>, StepError> {
-    let Some(trace) = earlier(cx) else { return Ok(None) };
+async fn end_earlier(cx: &StepContext) -> Result<(), StepError> {
+    let Some(trace) = earlier(cx) else { return Ok(()) };
     match trace.end().await {
-        Ok(()) => Ok(Some(trace)),
+        Ok(()) => Ok(()),
         Err(left) => Err(StepError::retryable(
             "shell.left",
             format_args!("an earlier attempt still runs and does not end: {}", processes(&left)),
@@ -286,15 +286,11 @@ impl Action for ShellAction {
         if let Some(cwd) = &input.cwd {
             command.current_dir(cwd);
         }
-        let trace = match end_earlier(cx).await? {
-            Some(earlier) => Trace { leader: None, ..earlier },
-            None => {
-                let trace = Trace { mark: RunId::generate().to_string(), leader: None };
-                // Before the program is there, so that whoever comes after a crash can find it.
-                note(cx, &Note { program: trace.clone() }).await?;
-                trace
-            }
-        };
+        end_earlier(cx).await?;
+        // A mark of its own, so that whoever still ends an earlier attempt does not end this one. Durable before the
+        // program is there, so that whoever comes after a crash can find it.
+        let trace = Trace { mark: RunId::generate().to_string(), leader: None };
+        note(cx, &Note { program: trace.clone() }).await?;
         command.env(MARK, &trace.mark);
         if cx.is_cancelled() {
             return Err(cx.cancelled_error());
@@ -305,7 +301,7 @@ impl Action for ShellAction {
         })?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let leader = pid.and_then(|pid| Leader::of(pid.as_raw_pid()));
-        let mut offspring = Offspring::new(Trace { leader, ..trace }, pid);
+        let mut offspring = Offspring::new(Trace { leader, ..trace });
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input.stdin) {
             // On its own, because a program may write much before it reads.
             tokio::spawn(async move { drop(pipe.write_all(text.as_bytes()).await) });

@@ -32,7 +32,8 @@ pub(super) fn interpolate(text: &str, environment: &Environment) -> Result<Strin
                 dollars += 1;
                 out.push_str("${{ ");
                 out.push_str(expression);
-                out.push_str(" }}");
+                // It may end in a comment.
+                out.push_str(if expression.contains("//") { "\n}}" } else { " }}" });
             }
         }
         let (Piece::Text(text) | Piece::Expression(text)) = piece;
@@ -171,6 +172,7 @@ mod tests {
             ("${A:?must} ${A?must}", "1 1"),
             ("${{ inputs.x }}", "${{ inputs.x }}"),
             ("a${{ \"}}\" }}b$A${{x}}${{ y }}$A", "a${{ \"}}\" }}b1${{ x }}${{ y }}1"),
+            ("${{ inputs.x // the newest\n }}", "${{ inputs.x // the newest\n}}"),
             ("${{ never", "${{ never"),
             ("é${A}é", "é1é"),
         ] {
