@@ -117,7 +117,11 @@ async fn what_was_taken_in_is_collected_when_it_ends_and_no_end_of_a_service_is_
     let place = Place::new();
     let target = place.target();
     let go = place.root.join("go");
-    let orphan = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    let orphan = format!(
+        "until [ -e {go} ] || ! [ -d {root} ]; do sleep 0.05; done",
+        go = go.display(),
+        root = place.root.display()
+    );
     let mut service = sh(&format!("env -i setsid sh -c '({orphan}) & echo $! > bare' & wait $!; exec sleep 1000"));
     service.restart.policy = Restart::Always;
     let stack = stack([("db", service)]);
