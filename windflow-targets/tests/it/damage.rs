@@ -97,3 +97,21 @@ async fn a_stack_applied_anew_after_its_folder_was_removed_has_one_supervisor() 
     assert_eq!(place.marked(&place.root), [pid]);
     target.destroy(&cx("three"), &stack.name).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_service_whose_folder_was_removed_gets_another_with_its_next_start() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = stack([("db", sh("echo $$; exec sleep 1000"))]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    fs::remove_dir_all(place.dir(&stack).join("services/db/0")).unwrap();
+    let plan = target.plan_restart(&cx("two"), &stack.name, None, "now").await.unwrap();
+    assert_eq!(target.apply(&cx("two"), &plan).await.unwrap(), Applied::Revision(Some(2)));
+    let pid = pid_of(&target, &stack, "db").await;
+    eventually("it says so in its log", async || {
+        let log = fs::read_to_string(place.dir(&stack).join("services/db/0/log.jsonl")).unwrap_or_default();
+        (log.contains(&pid.to_string()), log)
+    })
+    .await;
+    target.destroy(&cx("three"), &stack.name).await.unwrap();
+}

@@ -65,6 +65,11 @@ impl Capture {
         Ok(Self { dir, last, flush })
     }
 
+    /// Whether its pipes are where they were: somebody may have removed the folder.
+    pub fn is_there(&self) -> bool {
+        self.dir.stdout().exists() && self.dir.stderr().exists()
+    }
+
     /// The ends a service writes to: its standard output and standard error.
     pub fn ends(&self) -> io::Result<(File, File)> {
         let open = |path| OpenOptions::new().read(true).write(true).open(path);

@@ -146,6 +146,7 @@ impl Keeper {
     fn start(&mut self, run: &Run) -> Result<Process, String> {
         let environment = self.environment(run)?;
         std::fs::create_dir_all(self.dir.work()).map_err(|error| format!("its directory cannot be made: {error}"))?;
+        self.capture.take_if(|capture| !capture.is_there());
         let capture = match &self.capture {
             Some(capture) => capture,
             None => {
