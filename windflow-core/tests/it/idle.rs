@@ -3,43 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
-use serde_json::{Value, json};
-use windflow_core::{
-    Action, Engine, Guarantee, Node, Outcome, Principal, Request, Reversal, RunState, Seen, SignalName, StepContext,
-    StepError, Undone, Workflow, outcome::Until,
-};
+use serde_json::json;
+use windflow_core::{Engine, Node, Principal, Request, RunState, SignalName, Workflow};
 
+use super::gate::Gate;
 use super::watched::Watched;
-
-/// Waits for the signal `go`.
-#[derive(Debug)]
-struct Gate;
-
-#[async_trait]
-impl Action for Gate {
-    fn guarantee(&self, _: &Value) -> Guarantee {
-        Guarantee::Convergent
-    }
-    fn reversal(&self) -> Reversal {
-        Reversal::NotNeeded
-    }
-    fn check(&self, _: &Value) -> Vec<(String, String)> {
-        Vec::new()
-    }
-    async fn perform(&self, cx: &StepContext, _: Value) -> Result<Outcome, StepError> {
-        Ok(match cx.resumed_by() {
-            Some(_) => Outcome::Done(json!("gone")),
-            None => Outcome::Parked(Until::Signal { name: SignalName::new("go").unwrap(), deadline: None }),
-        })
-    }
-    async fn observe(&self, _: &StepContext, _: &Value) -> Result<Seen, StepError> {
-        Ok(Seen::DidNot)
-    }
-    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
-        Ok(Undone::NothingToUndo)
-    }
-}
 
 /// How many reads of single runs it takes until `signals` runs of `waiting` that wait have ended.
 async fn reads(waiting: usize, signals: usize) -> usize {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod engine;
+mod gate;
 mod idle;
 mod left_alone;
 mod long_journal;

@@ -4,45 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 use windflow_core::store::{Fault, Lease, StoreError};
 use windflow_core::{
-    Action, Clock, Drive, Engine, Epoch, Guarantee, ManualClock, Node, Outcome, Principal, Request, Reversal, RunId,
-    RunState, Seen, Seq, SignalName, StepContext, StepError, Store, Timestamp, Undone, Workflow, action_fn,
-    outcome::Until,
+    Clock, Drive, Engine, Epoch, Guarantee, ManualClock, Node, Principal, Request, RunId, RunState, Seq, SignalName,
+    StepContext, StepError, Store, Timestamp, Workflow, action_fn,
 };
 
+use super::gate::Gate;
 use super::watched::Watched;
-
-/// Waits for the signal `go`.
-#[derive(Debug)]
-struct Gate;
-
-#[async_trait]
-impl Action for Gate {
-    fn guarantee(&self, _: &Value) -> Guarantee {
-        Guarantee::Convergent
-    }
-    fn reversal(&self) -> Reversal {
-        Reversal::NotNeeded
-    }
-    fn check(&self, _: &Value) -> Vec<(String, String)> {
-        Vec::new()
-    }
-    async fn perform(&self, cx: &StepContext, _: Value) -> Result<Outcome, StepError> {
-        Ok(match cx.resumed_by() {
-            Some(_) => Outcome::Done(json!("gone")),
-            None => Outcome::Parked(Until::Signal { name: SignalName::new("go").unwrap(), deadline: None }),
-        })
-    }
-    async fn observe(&self, _: &StepContext, _: &Value) -> Result<Seen, StepError> {
-        Ok(Seen::DidNot)
-    }
-    async fn compensate(&self, _: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
-        Ok(Undone::NothingToUndo)
-    }
-}
 
 fn engine(store: &Watched, drive: Drive) -> Engine {
     let echo = action_fn(|_cx: StepContext, input: Value| async move { Ok::<_, StepError>(input) });
