@@ -1,6 +1,6 @@
 //! The numbers WindFlow promises, each beside its limit and what others take, in one run: `cargo bench -p
 //! windflow-benches`; `-- --quick` takes seconds, fewer readings and smaller numbers of runs, and is good for no claim.
-//! `-- memory`, `-- durable` or `-- start` measures one part.
+//! `-- memory`, `-- durable` or `-- start` measures one part, `-- durable 64` one concurrency.
 //!
 //! Readings that are compared are taken in turns, so that a slow moment of the machine meets all of them, and each is
 //! the median of its rounds. Every reading checks that each node ran exactly as often as it should.
@@ -38,7 +38,8 @@ fn main() {
         in_memory(&runtime, &mut table, if quick { 1 } else { 5 });
     }
     if all || named("durable") {
-        on_disk(&runtime, &mut table, quick);
+        let one = arguments.iter().find_map(|argument| argument.parse().ok());
+        on_disk(&runtime, &mut table, one, quick);
     }
     if all || named("start") {
         start(&mut table, quick);
@@ -126,12 +127,15 @@ fn in_turns(schedulers: &[Scheduler<'_>], rounds: usize) -> Vec<(&'static str, f
     schedulers.iter().zip(readings).map(|((name, _), readings)| (*name, median(readings))).collect()
 }
 
-fn on_disk(runtime: &Runtime, table: &mut Table, quick: bool) {
+fn on_disk(runtime: &Runtime, table: &mut Table, one: Option<usize>, quick: bool) {
     Table::head(
         "SQLite, synchronous=FULL, runs of 10 steps, beside a bare writer of one record a step (ratio: median of pairs)",
     );
     let rounds = if quick { 1 } else { 5 };
-    for (concurrency, runs, least) in [(1, 300, 0.6), (64, 5_000, 0.5), (1_000, 10_000, 0.4)] {
+    let all = [(1, 300, 0.6), (64, 5_000, 0.5), (1_000, 10_000, 0.4)];
+    for (concurrency, runs, least) in
+        all.into_iter().filter(|(concurrency, ..)| one.is_none_or(|one| one == *concurrency))
+    {
         let runs = if quick { (runs / 10).max(concurrency) } else { runs };
         let mut pairs = Vec::new();
         for round in 0..=rounds {
