@@ -345,10 +345,18 @@ impl HostTarget {
         }
     }
 
+    /// Whether anything of the stack may ever have been started: whatever a supervisor has written tells.
+    async fn ever_ran(&self, dir: &StackDir) -> io::Result<bool> {
+        let traces = [dir.spec(), dir.state(), dir.services(), dir.supervisor_lock()];
+        let found = self.machine.list(dir.path()).await?;
+        Ok(found.iter().any(|name| traces.contains(&dir.path().join(name))))
+    }
+
     /// Stops everything of the stack and removes it.
     async fn take_down(&self, dir: &StackDir, seen: &Seen) -> io::Result<()> {
-        // One that died may have left processes nobody recorded: a new one finds them by their mark.
-        if seen.supervised || seen.spec.is_some() {
+        // One that died may have left processes nobody recorded, and its records may be lost: a new one finds them by their
+        // mark.
+        if seen.supervised || self.ever_ran(dir).await? {
             self.stop(dir).await?;
             let until = Instant::now() + SUPERVISOR_PATIENCE;
             while self.machine.is_locked(&dir.supervisor_lock()).await? {

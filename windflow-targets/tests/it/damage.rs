@@ -1,10 +1,11 @@
 //! Files and folders of the target that somebody has damaged or removed.
 
 use std::fs;
+use std::time::Duration;
 
-use windflow_core::target::{Applied, Context, Desired, Target as _, TargetErrorKind, TargetExt as _};
+use windflow_core::target::{Applied, Context, Desired, Health, Restart, Target as _, TargetErrorKind, TargetExt as _};
 
-use crate::place::{Place, eventually, pid_of, sh, stack};
+use crate::place::{Place, eventually, kill, observe, pid_of, sh, stack};
 
 fn cx(key: &str) -> Context {
     Context::new(key)
@@ -35,6 +36,9 @@ async fn what_only_says_how_it_runs_is_made_anew_when_it_is_damaged() {
             "{file} {supervised}: one runs, and there is no other beside it ({before} before)"
         );
         fs::write(place.dir(&stack).join(file), "{\"version\":").unwrap();
+        if !supervised {
+            place.kill_supervisors().await;
+        }
         let gone = target.destroy(&cx("three"), &stack.name).await.unwrap();
         assert_eq!(gone, Applied::Revision(None));
         eventually("nothing runs", async || {
@@ -80,22 +84,92 @@ async fn a_stack_whose_folder_is_gone_is_taken_down() {
 }
 
 #[tokio::test]
-async fn a_stack_applied_anew_after_its_folder_was_removed_has_one_supervisor() {
+async fn what_runs_goes_with_its_stack_whichever_file_of_it_was_lost() {
+    let lost: [&[&str]; 4] = [
+        &["spec.json"],
+        &["spec.json", "state.json"],
+        &["current.json", "spec.json"],
+        &["spec.json", "state.json", "current.json", "revisions"],
+    ];
+    for lost in lost {
+        let place = Place::new();
+        let target = place.target();
+        let stack = stack([("db", sh("exec sleep 1000"))]);
+        target.deploy(&cx("one"), stack.clone()).await.unwrap();
+        place.kill_supervisors().await;
+        for name in lost {
+            let path = place.dir(&stack).join(name);
+            let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.unwrap();
+        }
+        assert_eq!(place.marked(&place.root).len(), 1);
+        assert_eq!(target.destroy(&cx("two"), &stack.name).await.unwrap(), Applied::Revision(None), "{lost:?}");
+        assert!(place.marked(&place.root).is_empty(), "{lost:?}: it was said to be gone, and runs");
+        assert!(place.supervisors().is_empty(), "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stack_applied_anew_after_its_folder_was_removed_is_left_alone_by_its_first_supervisor() {
+    let always = |text: &str| {
+        let mut service = sh(text);
+        service.restart.policy = Restart::Always;
+        service.stop_grace_period = Some(Duration::from_millis(200));
+        service
+    };
+    for text in ["exec sleep 1000", "trap '' TERM; while :; do sleep 1; done"] {
+        let place = Place::new();
+        let target = place.target();
+        let before = stack([("db", always(text)), ("old", always(text))]);
+        target.deploy(&cx("one"), before).await.unwrap();
+        let first = place.supervisors();
+        fs::remove_dir_all(&place.root).unwrap();
+        let after = stack([("db", always(text))]);
+        assert_eq!(target.deploy(&cx("two"), after.clone()).await.unwrap(), Applied::Revision(Some(1)));
+        let pid = pid_of(&target, &after, "db").await;
+        eventually("the first supervisor is gone", async || {
+            let left = place.supervisors();
+            (left.len() == 1 && left != first, left)
+        })
+        .await;
+        let db = observe(&target, &after).await.services["db"].instances[0].clone();
+        assert_eq!((db.id, db.restarts), (pid.to_string(), 0), "{text}: nobody has touched it");
+        eventually("nothing of the first is left", async || {
+            let left = place.marked(&place.root.join("ours/shop/services/old"));
+            (left.is_empty(), left)
+        })
+        .await;
+        target.destroy(&cx("three"), &after.name).await.unwrap();
+        assert!(place.marked(&place.root).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_was_replaced_by_its_copy_keeps_its_supervisor() {
     let place = Place::new();
     let target = place.target();
-    let stack = stack([("db", sh("exec sleep 1000"))]);
+    let mut service = sh("exec sleep 1000");
+    service.restart.policy = Restart::Always;
+    let stack = stack([("db", service)]);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
-    let first = place.supervisors();
-    fs::remove_dir_all(&place.root).unwrap();
-    target.deploy(&cx("two"), stack.clone()).await.unwrap();
-    eventually("the first supervisor is gone", async || {
-        let left = place.supervisors();
-        (left.len() == 1 && left != first, left)
+    let (pid, supervisors) = (pid_of(&target, &stack, "db").await, place.supervisors());
+    let (ours, aside) = (place.root.join("ours"), place.root.join("aside"));
+    fs::rename(&ours, &aside).unwrap();
+    let copied = tokio::process::Command::new("cp").arg("-a").arg(&aside).arg(&ours).status().await.unwrap();
+    assert!(copied.success());
+    kill(pid);
+    eventually("it is started again", async || {
+        let seen = observe(&target, &stack).await.services["db"].instances[0].clone();
+        (seen.health == Health::Healthy && seen.id != pid.to_string(), seen)
     })
     .await;
-    let pid = pid_of(&target, &stack, "db").await;
-    assert_eq!(place.marked(&place.root), [pid]);
+    assert_eq!(place.supervisors(), supervisors);
+    let log = fs::read_to_string(place.dir(&stack).join("supervisor.log")).unwrap();
+    assert!(log.contains("its lock was replaced"), "{log}");
+    let plan = target.plan_restart(&cx("two"), &stack.name, None, "now").await.unwrap();
+    assert_eq!(target.apply(&cx("two"), &plan).await.unwrap(), Applied::Revision(Some(2)), "it takes orders");
     target.destroy(&cx("three"), &stack.name).await.unwrap();
+    assert!(place.marked(&place.root).is_empty());
 }
 
 #[tokio::test]

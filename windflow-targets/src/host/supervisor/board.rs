@@ -1,6 +1,5 @@
 //! Where every keeper writes how its instance is, and reads how the others are.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +11,7 @@ use super::super::layout::StackDir;
 use super::super::state::{InstanceState, StackState};
 use super::super::transport::write_file;
 use super::entry::complain;
+use super::hold::Hold;
 
 /// When a state that could not be written is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ impl Board {
     }
 
     /// Writes each change to disk and then tells it; runs until it is dropped.
-    pub async fn publish(self, dir: PathBuf) {
+    pub async fn publish(self, dir: StackDir, hold: Hold) {
         let mut changes = self.live.subscribe();
         changes.mark_changed();
         let mut written = true;
@@ -83,13 +83,16 @@ impl Board {
                 () = sleep(AGAIN), if !written => {}
             }
             let state = changes.borrow_and_update().clone();
-            let bytes = serde_json::to_vec(&state).unwrap_or_default();
-            // Not flushed: what it says holds only within this boot of the machine.
-            let done = write_file(&StackDir::at(&dir).state(), &bytes, false);
-            if let (Err(error), true) = (&done, written) {
-                complain(&dir, &format!("the state cannot be written: {error}"));
-            }
-            written = done.is_ok();
+            // Where another supervisor may be at work, the file is its own; once it is ours again, it is written.
+            written = hold.is_ours() && {
+                let bytes = serde_json::to_vec(&state).unwrap_or_default();
+                // Not flushed: what it says holds only within this boot of the machine.
+                let done = write_file(&dir.state(), &bytes, false);
+                if let (Err(error), true) = (&done, written) {
+                    complain(dir.path(), &format!("the state cannot be written: {error}"));
+                }
+                done.is_ok()
+            };
             self.told.send_if_modified(|told| std::mem::replace(told, state.clone()) != state);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +18,10 @@ use super::super::transport::procfs::{self, Stat};
 use super::super::transport::write_file;
 use super::board::Board;
 use super::entry::complain;
+use super::hold::{Hold, Lost};
 use super::keeper::{Keeper, Run};
 use super::orders::{self, Asked};
-use super::orphans;
+use super::orphans::{self, Mark};
 use super::process::Process;
 
 /// A supervisor is started in order to be told something. If whoever started it died before that, it goes on with what
@@ -34,6 +36,7 @@ type Kept = (watch::Sender<Option<Arc<Run>>>, JoinHandle<()>);
 
 struct Crew {
     dir: StackDir,
+    hold: Hold,
     board: Board,
     masker: Masker,
     spec: Option<StackSpec>,
@@ -46,19 +49,23 @@ struct Crew {
 
 /// Supervises the stack of this folder until it is told to stop, or the folder is gone with the lock that is held in it:
 /// then nobody could ever tell it.
-pub(super) async fn supervise(dir: &StackDir, lock: &std::fs::File) -> io::Result<()> {
+pub(super) async fn supervise(dir: &StackDir, hold: &Hold) -> io::Result<()> {
     let boot = procfs::boot()?;
     let (spec, state) = (read(dir, dir.spec())?, read::<StackState>(dir, dir.state())?.unwrap_or_default());
     let supervisor = procfs::stat(std::process::id().cast_signed()).map(|own| own.id);
-    let (found, services) = adopt(dir, &boot, spec.as_ref(), state.clone());
+    let (found, services) = adopt(hold, dir, &boot, spec.as_ref(), state.clone());
+    // Of a stack that was here before, and whose folder was removed.
+    let known: BTreeSet<PathBuf> =
+        instances(&services).map(|(name, n)| dir.instance(name, n).path().to_owned()).collect();
+    orphans::end_unknown(dir, hold, |mark| known.contains(mark)).await;
     let board = Board::new(StackState { boot, supervisor, serial: 0, intent: state.intent, services });
-    let listener = orders::listen(dir)?;
     let (sender, mut received) = mpsc::channel(8);
-    tokio::spawn(orders::serve(listener, sender, board.told()));
-    tokio::spawn(board.clone().publish(dir.path().to_owned()));
+    tokio::spawn(orders::serve(orders::listen(dir)?, sender.clone(), board.told()));
+    tokio::spawn(board.clone().publish(dir.clone(), hold.clone()));
     tokio::spawn(orphans::collect(board.clone()));
     let mut crew = Crew {
         dir: dir.clone(),
+        hold: hold.clone(),
         board,
         masker: Masker::new(),
         spec,
@@ -70,19 +77,29 @@ pub(super) async fn supervise(dir: &StackDir, lock: &std::fs::File) -> io::Resul
     let patience = Instant::now() + PATIENCE;
     let mut serial = 0;
     let mut patient = true;
-    let gone = gone(dir, lock);
-    tokio::pin!(gone);
+    let lost = hold.lost();
+    tokio::pin!(lost);
     loop {
         let asked: Option<Asked> = tokio::select! {
             asked = received.recv() => asked,
             () = sleep_until(patience), if patient => None,
-            gone = &mut gone => {
-                // Another that has taken its place looks after the services, and knows them by the same marks.
-                if gone == Gone::Removed {
+            what = &mut lost => match what {
+                Lost::Folder => {
                     crew.stop().await;
+                    return Ok(());
                 }
-                return Ok(());
-            }
+                // It looks after the services, and knows them by the same marks.
+                Lost::ToAnother => {
+                    complain(dir.path(), "another has taken its place");
+                    return Ok(());
+                }
+                Lost::AndTakenAgain => {
+                    complain(dir.path(), "its lock was replaced, and is taken again");
+                    tokio::spawn(orders::serve(orders::listen(dir)?, sender.clone(), crew.board.told()));
+                    lost.set(hold.lost());
+                    continue;
+                }
+            },
         };
         match asked {
             Some((Order::Run { spec, secrets }, done)) => {
@@ -113,34 +130,6 @@ pub(super) async fn supervise(dir: &StackDir, lock: &std::fs::File) -> io::Resul
     }
 }
 
-/// How often it is asked whether the folder is there.
-const LOOK: Duration = Duration::from_secs(3);
-
-/// What became of a folder.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Gone {
-    Removed,
-    Replaced,
-}
-
-/// Returns when the lock that is held is not in the folder any more, looked at twice.
-async fn gone(dir: &StackDir, lock: &std::fs::File) -> Gone {
-    use std::os::unix::fs::MetadataExt as _;
-    let own = lock.metadata().map(|found| (found.dev(), found.ino()));
-    let mut before = None;
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let now = match std::fs::metadata(dir.supervisor_lock()).map(|found| (found.dev(), found.ino())) {
-            Ok(there) => own.as_ref().is_ok_and(|own| *own != there).then_some(Gone::Replaced),
-            Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some(Gone::Removed),
-        };
-        if let Some(gone) = now.filter(|_| now == before) {
-            return gone;
-        }
-        before = now;
-    }
-}
-
 /// What a file holds. One that was damaged is as good as lost: what runs is found by its marks, and the next order says
 /// what should.
 fn read<T: serde::de::DeserializeOwned>(dir: &StackDir, path: std::path::PathBuf) -> io::Result<Option<T>> {
@@ -153,11 +142,17 @@ fn read<T: serde::de::DeserializeOwned>(dir: &StackDir, path: std::path::PathBuf
     }
 }
 
-type Found = (BTreeMap<(ServiceName, u32), Process>, BTreeMap<ServiceName, BTreeMap<u32, InstanceState>>);
+type Services = BTreeMap<ServiceName, BTreeMap<u32, InstanceState>>;
+
+fn instances(services: &Services) -> impl Iterator<Item = (&ServiceName, u32)> {
+    services.iter().flat_map(|(name, instances)| instances.keys().map(move |n| (name, *n)))
+}
+
+type Found = (BTreeMap<(ServiceName, u32), Process>, Services);
 
 /// What still lives of what another supervisor has started: by its record, or, when it died between a start and the
 /// record, by the mark it carries.
-fn adopt(dir: &StackDir, boot: &str, spec: Option<&StackSpec>, before: StackState) -> Found {
+fn adopt(hold: &Hold, dir: &StackDir, boot: &str, spec: Option<&StackSpec>, before: StackState) -> Found {
     let mut services = before.services;
     for (name, run) in spec.iter().flat_map(|spec| &spec.services) {
         let instances = services.entry(name.clone()).or_default();
@@ -168,13 +163,13 @@ fn adopt(dir: &StackDir, boot: &str, spec: Option<&StackSpec>, before: StackStat
     let mut found = BTreeMap::new();
     for (name, instances) in &mut services {
         for (n, state) in instances {
-            let mark = dir.instance(name, *n).path().to_owned();
+            let mark = Mark { instance: dir.instance(name, *n).path().to_owned(), hold: hold.clone() };
             let recorded = state.process.filter(|_| before.boot == boot);
             let known = recorded.and_then(|id| Process::adopt(id, state.identity, mark.clone()));
             let process = known.or_else(|| {
                 // Whoever leads a session of its own is what a service has started, and not the service.
                 let leads = |found: &Stat| found.group == found.id.pid && found.session != found.id.pid;
-                let leaders = procfs::marked(|other| other == mark).into_iter().filter(leads);
+                let leaders = procfs::marked(|other| other == mark.instance).into_iter().filter(leads);
                 let identity = spec.and_then(|spec| spec.identity(name));
                 leaders.into_iter().find_map(|leader| Process::adopt(leader.id, identity, mark.clone()))
             });
@@ -327,6 +322,7 @@ impl Crew {
             instance: n,
             dir,
             board: self.board.clone(),
+            hold: self.hold.clone(),
             masker: self.masker.clone(),
             goal,
             process,
@@ -361,7 +357,7 @@ impl Crew {
                 let _ = task.await;
             }
         }
-        for left in orphans::end_stack(&self.dir).await {
+        for left in orphans::end_stack(&self.dir, &self.hold).await {
             complain(self.dir.path(), &format!("process {left} does not end"));
         }
         // Every keeper is gone: what is still on the board is only a memory.

@@ -7,14 +7,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
 
 use rustix::fs::Mode;
 
 use super::super::config::SUPERVISE;
 use super::super::layout::StackDir;
 use super::super::state::{MARK, SUPERVISOR_MARK};
-use super::super::transport::try_lock;
+use super::hold::Hold;
 use super::{crew, orphans};
 
 /// Added by the first stage when it starts the second.
@@ -97,23 +96,10 @@ fn detach(arguments: &[OsString], dir: &StackDir) -> io::Result<()> {
 /// The second stage: the supervisor.
 fn serve(dir: &StackDir) -> io::Result<()> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let Some(lock) = take_lock(dir)? else {
+    let Some(hold) = Hold::take(dir)? else {
         return Ok(()); // another one is in place
     };
     orphans::take_in();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let done = runtime.block_on(crew::supervise(dir, &lock));
-    drop(lock);
-    done
-}
-
-fn take_lock(dir: &StackDir) -> io::Result<Option<std::fs::File>> {
-    // Whoever only asks whether the lock is held holds it himself for a moment: one refusal is not an answer.
-    for _ in 0..25 {
-        if let Some(lock) = try_lock(&dir.supervisor_lock())? {
-            return Ok(Some(lock));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(None)
+    runtime.block_on(crew::supervise(dir, &hold))
 }

@@ -17,7 +17,8 @@ use super::super::layout::InstanceDir;
 use super::super::state::{MARK, RunSpec};
 use super::board::Board;
 use super::capture::Capture;
-use super::orphans;
+use super::hold::Hold;
+use super::orphans::Mark;
 use super::policy::{self, CRASH_LOOP, Ending, Next};
 use super::probe;
 use super::process::Process;
@@ -45,6 +46,7 @@ pub(super) struct Keeper {
     pub instance: u32,
     pub dir: InstanceDir,
     pub board: Board,
+    pub hold: Hold,
     pub masker: Masker,
     pub goal: watch::Receiver<Option<Arc<Run>>>,
     pub process: Option<Process>,
@@ -110,8 +112,12 @@ impl Keeper {
             () = self.new_goal() => return false,
             () = self.board.meets(run.spec.depends_on.iter()) => {}
         }
+        tokio::select! {
+            () = self.new_goal() => return false,
+            () = self.hold.ours() => {}
+        }
         // What a supervisor that was killed has left of it, without the process that led it.
-        orphans::end_marked(self.dir.path()).await;
+        self.mark().end().await;
         match self.start(run) {
             Ok(process) => {
                 let (id, identity) = (process.id, process.identity);
@@ -159,7 +165,11 @@ impl Keeper {
         let program = run.spec.argv.first().map(String::as_str).unwrap_or_default();
         let mut command = command(program, &self.work_dir(run), &environment);
         command.args(run.spec.argv.iter().skip(1)).env(MARK, self.dir.path()).stdout(out).stderr(err);
-        Process::start(command, run.identity, self.dir.path().to_owned()).map_err(|error| format!("{program}: {error}"))
+        Process::start(command, run.identity, self.mark()).map_err(|error| format!("{program}: {error}"))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { instance: self.dir.path().to_owned(), hold: self.hold.clone() }
     }
 
     fn work_dir(&self, run: &Run) -> PathBuf {

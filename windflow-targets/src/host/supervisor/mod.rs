@@ -7,6 +7,7 @@ mod board;
 mod capture;
 mod crew;
 mod entry;
+mod hold;
 mod keeper;
 mod orders;
 mod orphans;

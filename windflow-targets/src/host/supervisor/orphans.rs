@@ -4,7 +4,7 @@
 //! comes to the supervisor when its parent ends, and goes with the stack.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, getpid};
@@ -16,6 +16,7 @@ use super::super::layout::StackDir;
 use super::super::state::ProcessId;
 use super::super::transport::procfs::{self, Stat};
 use super::board::Board;
+use super::hold::Hold;
 
 /// How long killed processes may take to go. What still does not is left: it waits for a device.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,21 +27,42 @@ pub(super) fn take_in() {
     let _ = set_child_subreaper(Some(getpid()));
 }
 
-/// Kills what carries the mark of an instance, and waits until it is gone.
-pub(super) async fn end_marked(instance: &Path) -> Vec<ProcessId> {
-    end(|| procfs::marked(|mark| mark == instance)).await
+/// The mark of an instance, by which its processes are found wherever they went.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub instance: PathBuf,
+    pub hold: Hold,
+}
+
+impl Mark {
+    /// Kills what carries it, and waits until it is gone.
+    pub async fn end(&self) {
+        end(|| marked(&self.hold, |mark| mark == self.instance)).await;
+    }
 }
 
 /// Kills what is left of a stack, and waits until it is gone.
-pub(super) async fn end_stack(dir: &StackDir) -> Vec<ProcessId> {
+pub(super) async fn end_stack(dir: &StackDir, hold: &Hold) -> Vec<ProcessId> {
     let services = dir.services();
     let is_ours = |mark: &Path| mark.starts_with(&services);
     end(|| {
-        let mut left = procfs::marked(is_ours);
+        let mut left = marked(hold, is_ours);
         left.extend(procfs::descendants(own(), is_ours));
         left
     })
     .await
+}
+
+/// Kills what carries the mark of an instance of this stack that nobody knows of, and waits until it is gone.
+pub(super) async fn end_unknown(dir: &StackDir, hold: &Hold, is_known: impl Fn(&Path) -> bool) {
+    let services = dir.services();
+    end(|| marked(hold, |mark| mark.starts_with(&services) && !is_known(mark))).await;
+}
+
+/// What carries such a mark. Nothing, once another may have started it.
+fn marked(hold: &Hold, is_wanted: impl Fn(&Path) -> bool) -> Vec<Stat> {
+    let found = procfs::marked(is_wanted);
+    if hold.is_ours() { found } else { Vec::new() }
 }
 
 /// Kills these processes, and waits until they are gone.

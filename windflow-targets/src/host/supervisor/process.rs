@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
@@ -14,7 +13,7 @@ use windflow_core::ContentHash;
 
 use super::super::state::ProcessId;
 use super::super::transport::procfs;
-use super::orphans;
+use super::orphans::{self, Mark};
 use super::policy::Ending;
 
 /// A living process of ours.
@@ -24,8 +23,7 @@ pub(super) struct Process {
     /// The identity of the spec it was started with, as far as it is known.
     pub identity: Option<ContentHash>,
     pub started: Instant,
-    /// The folder of its instance: its mark.
-    mark: PathBuf,
+    mark: Mark,
     /// What was below it when it was asked to end.
     below: Vec<ProcessId>,
     child: Option<Child>,
@@ -41,7 +39,7 @@ fn handle_of(pid: i32) -> io::Result<AsyncFd<OwnedFd>> {
 
 impl Process {
     /// Starts one, in a process group of its own.
-    pub fn start(mut command: Command, identity: ContentHash, mark: PathBuf) -> io::Result<Self> {
+    pub fn start(mut command: Command, identity: ContentHash, mark: Mark) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         let pid = child.id().cast_signed();
         // It is not collected before we ask, so the number is still its own.
@@ -65,7 +63,7 @@ impl Process {
     }
 
     /// Takes over one that another supervisor started; `None` when it lives no more.
-    pub fn adopt(id: ProcessId, identity: Option<ContentHash>, mark: PathBuf) -> Option<Self> {
+    pub fn adopt(id: ProcessId, identity: Option<ContentHash>, mark: Mark) -> Option<Self> {
         let handle = handle_of(id.pid).ok()?;
         // Asked after the handle was opened: from here on the handle is of this process and no other.
         procfs::is_alive(id).then(|| Self {
@@ -91,7 +89,7 @@ impl Process {
             let _ = kill_process_group(group, Signal::KILL);
         }
         orphans::end_known(&self.below).await;
-        orphans::end_marked(&self.mark).await;
+        self.mark.end().await;
         let Some(child) = &mut self.child else { return Ending::Unseen };
         match child.wait() {
             Ok(status) => match (status.code(), status.signal()) {
@@ -109,7 +107,7 @@ impl Process {
             return;
         }
         // What left the group and cleared its environment is known by its parents, as long as they live.
-        let below = procfs::descendants(self.id.pid, |mark| mark == self.mark);
+        let below = procfs::descendants(self.id.pid, |mark| mark == self.mark.instance);
         self.below.extend(below.iter().map(|found| found.id));
         let group = Pid::from_raw(self.id.pid);
         if group.is_none_or(|group| kill_process_group(group, signal).is_err()) {
