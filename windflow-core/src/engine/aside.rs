@@ -60,6 +60,11 @@ impl Aside {
         self.all().get(run).filter(|left| left.holds(now)).map(|left| left.why.clone())
     }
 
+    /// Why nothing will come of a run while this engine lives, if that is so.
+    pub(super) fn why_for_good(&self, run: &RunId) -> Option<WaitError> {
+        self.all().get(run).filter(|left| left.until.is_none()).map(|left| left.why.clone())
+    }
+
     /// How many there are at this time: whoever looks for work must look past them.
     pub(super) fn count(&self, now: Timestamp) -> usize {
         let mut all = self.all();

@@ -245,7 +245,13 @@ impl Driver {
 
     /// What is asked of the run by whoever does not hold it, and the entries that say so.
     async fn asked(&self) -> Result<(Vec<Input>, Vec<u64>), End> {
-        let entries = self.inner.store.inbox(self.run.id()).await.map_err(End::Lost)?;
+        let mut patience = self.patience();
+        let entries = loop {
+            match self.inner.store.inbox(self.run.id()).await {
+                Ok(entries) => break entries,
+                Err(error) => patience.wait(self, error).await?,
+            }
+        };
         let asked = entries.into_iter().map(|entry| {
             let (request, principal) = (entry.submission.request, entry.submission.principal);
             (Input::Asked { request, principal }, entry.id)

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// How long it waits before it tries again for the first time.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-/// How long a driver tries to make a decision durable while the store does not answer or is full.
+/// How long a driver waits while the store does not answer or is full.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What came of some news, to be made durable as one.
@@ -24,7 +24,36 @@ pub(super) struct Decided {
     pub(super) consumed: Vec<u64>,
 }
 
+/// How a driver waits for a store that does not answer, or is full.
+pub(super) struct Patience {
+    give_up_at: Timestamp,
+    delay: Duration,
+}
+
+impl Patience {
+    /// Waits before the next try; the error, when it is not one that passes or there were tries enough.
+    pub(super) async fn wait(&mut self, driver: &Driver, error: StoreError) -> Result<(), End> {
+        let (inner, run) = (&driver.inner, driver.run.id());
+        if !matches!(error.fault, Fault::Unavailable | Fault::Full) || inner.now() >= self.give_up_at {
+            return Err(End::Lost(error));
+        }
+        // Told once where people see it: until it is over, the run stands still.
+        if self.delay == FIRST_DELAY {
+            tracing::error!(%run, %error, "the run waits for its state file");
+        } else {
+            tracing::warn!(%run, %error, "the run still waits for its state file");
+        }
+        inner.services.clock.sleep_until(inner.now().after(self.delay)).await;
+        self.delay = (self.delay * 2).min(Duration::from_secs(2));
+        Ok(())
+    }
+}
+
 impl Driver {
+    pub(super) fn patience(&self) -> Patience {
+        Patience { give_up_at: self.inner.now().after(PATIENCE), delay: FIRST_DELAY }
+    }
+
     fn batch(&self, decided: &Decided) -> Batch {
         Batch {
             lease: self.lease.clone(),
@@ -50,25 +79,14 @@ impl Driver {
 
     /// Makes a decision durable whose first append has failed.
     async fn append_again(&self, decided: &Decided, mut error: StoreError) -> Result<(), End> {
-        let give_up_at = self.inner.now().after(PATIENCE);
-        let mut delay = FIRST_DELAY;
+        let mut patience = self.patience();
         loop {
             match error.fault {
                 // It may have happened: nothing is decided before that is known.
                 Fault::Unknown if is_planted(Bug::UnknownCommitIsSuccess) || self.is_durable(decided).await => {
                     return Ok(());
                 }
-                Fault::Unavailable | Fault::Full if self.inner.now() < give_up_at => {
-                    // Told once where people see it: until it is over, the run stands still.
-                    if delay == FIRST_DELAY {
-                        tracing::error!(run = %self.run.id(), %error, "the run waits for its state file");
-                    } else {
-                        tracing::warn!(run = %self.run.id(), %error, "a decision is not durable yet");
-                    }
-                    self.inner.services.clock.sleep_until(self.inner.now().after(delay)).await;
-                    delay = (delay * 2).min(Duration::from_secs(2));
-                }
-                _ => return Err(End::Lost(error)),
+                _ => patience.wait(self, error).await?,
             }
             match self.inner.store.append(self.batch(decided)).await {
                 Ok(()) => return Ok(()),

@@ -85,7 +85,8 @@ impl RunHandle {
     /// Waits until the run is over, or cannot go on by itself: stuck, or paused. It need not be driven here.
     ///
     /// # Errors
-    /// [`WaitError::Closing`] when the engine is shut down before; the run goes on when it is driven again.
+    /// [`WaitError::Closing`] when the engine is shut down before; the run goes on when it is driven again. Why the run is
+    /// left alone here for good, when it is and nobody else drives it.
     pub async fn wait(&self) -> Result<Arc<Report>, WaitError> {
         let mut known = self.inner.hub.subscribe(&self.id, self.inner.known(&self.id));
         loop {
@@ -97,6 +98,11 @@ impl RunHandle {
                     let state = self.summary().await?.state;
                     if state.is_final() || matches!(state, RunState::Stuck | RunState::Paused) {
                         return Ok(Arc::new(Report::of(&self.load().await?)));
+                    }
+                    if let Some(why) = self.inner.aside.why_for_good(&self.id)
+                        && self.inner.store.holder(&self.id).await?.is_none()
+                    {
+                        return Err(why);
                     }
                 }
             }

@@ -88,6 +88,8 @@ async fn a_run_that_asks_for_more_than_an_engine_has_is_left_for_another() {
     let why = left_alone(&without, &run).await;
     assert!(why.to_string().contains("there is no action 'echo'"), "{why}");
     assert!(matches!(without.drive(&run).await, Err(WaitError::Lacking { .. })));
+    let waited = tokio::time::timeout(Duration::from_secs(10), without.handle(run.clone()).wait()).await.unwrap();
+    assert!(matches!(waited, Err(WaitError::Lacking { .. })), "nothing will come of it here: {waited:?}");
     without.shutdown().await;
     assert!(!store.summary(&run).await.unwrap().unwrap().state.is_final(), "neither failed nor undone");
 

@@ -1,10 +1,11 @@
 //! Which runs an engine looks after: those it was told to, among any number of others, and none that it must not touch.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use windflow_core::store::{Fault, Lease, StoreError};
 use windflow_core::{
     Clock, Drive, Engine, Epoch, Guarantee, ManualClock, Node, Principal, Request, RunId, RunState, Seq, SignalName,
@@ -199,6 +200,42 @@ async fn a_request_that_comes_to_nothing_is_taken_out_of_the_inbox_in_spite_of_a
         }
     };
     tokio::time::timeout(Duration::from_secs(20), given_up).await.expect("it is still there");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_for_a_moment_costs_no_step_that_runs() {
+    let store = Watched::default();
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let (begun, free) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (count, gone) = (begun.clone(), free.clone());
+    let work = action_fn(move |_cx: StepContext, _: Value| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let gone = gone.clone();
+        async move {
+            gone.notified().await;
+            Ok::<_, StepError>(())
+        }
+    });
+    let engine = Engine::builder(store.clone()).clock(clock.clone()).action("work", work.pure()).build();
+    let run = engine.start(one("work"), Value::Null).await.unwrap();
+    settle().await;
+    let fault = |fault| StoreError::new(fault, "test: no answer");
+    *store.watch.inbox.lock().unwrap() = vec![fault(Fault::Full), fault(Fault::Unavailable), fault(Fault::Unavailable)];
+    ask(&engine, run.id(), pause()).await;
+    settle().await;
+    let mut tries = 0;
+    while !store.watch.inbox.lock().unwrap().is_empty() {
+        tries += 1;
+        assert!(tries < 100 && engine.left_alone().is_empty(), "the run was given up");
+        clock.advance(Duration::from_millis(100));
+        settle().await;
+    }
+    clock.advance(Duration::from_secs(1));
+    settle().await;
+    ask(&engine, run.id(), Request::Resume).await;
+    free.notify_one();
+    assert_eq!(run.wait().await.unwrap().state, RunState::Succeeded);
+    assert_eq!(begun.load(Ordering::SeqCst), 1, "it was run once, and not stopped");
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub struct Watch {
     pub looks: AtomicUsize,
     /// What the next append is answered, which is then not made.
     pub append: Mutex<Option<StoreError>>,
+    /// What the next looks into an inbox are answered instead of what is there.
+    pub inbox: Mutex<Vec<StoreError>>,
     /// Releases wait as long as somebody holds this.
     pub release: tokio::sync::Mutex<()>,
 }
@@ -83,7 +85,11 @@ impl Store for Watched {
     }
     async fn inbox(&self, run: &RunId) -> Result<Vec<InboxEntry>, StoreError> {
         self.watch.reads.fetch_add(1, Ordering::SeqCst);
-        self.store.inbox(run).await
+        let answer = self.watch.inbox.lock().unwrap().pop();
+        match answer {
+            Some(error) => Err(error),
+            None => self.store.inbox(run).await,
+        }
     }
     async fn asked(&self, namespace: &Namespace, limit: u32) -> Result<Vec<RunId>, StoreError> {
         self.store.asked(namespace, limit).await

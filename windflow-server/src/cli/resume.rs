@@ -10,7 +10,7 @@ use windflow_workflow::SqliteStore;
 
 use super::args::ResumeArgs;
 use super::{background, list, resume_all};
-use crate::drive::{Bell, Watch};
+use crate::drive::{Bell, Tail, Watch};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -51,7 +51,7 @@ pub async fn resume(project: &Project, args: ResumeArgs) -> Result<Exit, Failure
     if args.detach {
         let current = store.summary(&id).await?;
         let current = current.ok_or_else(|| Failure::from(windflow_core::WaitError::NotFound { run: id.clone() }))?;
-        if !current.state.is_final() || !store.inbox(&id).await?.is_empty() {
+        if !current.state.is_final() || takes_up(Arc::new(store.clone()), &id).await? {
             background::check(project, &id, None, args.drive.allow_shell).await?;
             return background::resume(project, &id, args.drive.allow_shell);
         }
@@ -65,7 +65,7 @@ fn none(project: &Project) -> Exit {
     Exit::Success
 }
 
-/// The runs that are not over, newest first; and those that are, and were asked something that nobody has taken in yet.
+/// The runs that are not over, newest first; and those that are, and were asked something that moves them on again.
 pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
     let states = RunState::ALL.into_iter().filter(|state| !state.is_final()).collect();
     let mut all = Vec::new();
@@ -80,9 +80,23 @@ pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
         }
     }
     for run in store.asked(&Namespace::default(), 10_000).await? {
-        all.extend(store.summary(&run).await?.filter(|summary| summary.state.is_final()));
+        if let Some(summary) = store.summary(&run).await?.filter(|summary| summary.state.is_final())
+            && takes_up(Arc::new(store.clone()), &run).await?
+        {
+            all.push(summary);
+        }
     }
     Ok(all)
+}
+
+/// Whether something was asked of a run, and not taken in yet, that it can still take up: of one that is over, most cannot.
+async fn takes_up(store: Arc<dyn Store>, id: &RunId) -> Result<bool, Failure> {
+    let asked = store.inbox(id).await?;
+    if asked.is_empty() {
+        return Ok(false);
+    }
+    let run = Tail::read(store, id).await?;
+    Ok(asked.iter().any(|entry| run.may(&entry.submission.request).is_ok()))
 }
 
 /// Asks something of a run if that is wanted, and drives it to where it stops by itself; a run that another process
@@ -103,7 +117,10 @@ pub async fn drive(
     let current = handle.summary().await?;
     let from = current.seq;
     // Somebody may have asked for something and left it to whoever drives the run next.
-    let waiting = !engine.store().inbox(id).await?.is_empty();
+    let waiting = match current.state.is_final() {
+        true => takes_up(Arc::clone(engine.store()), id).await?,
+        false => !engine.store().inbox(id).await?.is_empty(),
+    };
     let over = current.state.is_final() && request.is_none() && !waiting;
     let request = request.or_else(|| (current.state == RunState::Paused).then_some(Request::Resume));
     let asked = request.is_some() || waiting;

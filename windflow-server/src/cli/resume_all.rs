@@ -59,6 +59,13 @@ pub async fn all(
         }
     }
     let last = loop {
+        // What cannot be driven after all, because its journal is damaged, say.
+        for (run, why) in engine.left_alone() {
+            if driven.contains(&&run) {
+                left_alone(project, &run, &why);
+                driven.retain(|other| **other != run);
+            }
+        }
         let (mut now, mut asked) = (Vec::new(), false);
         for run in &driven {
             // Looked at first: what is taken in leaves the inbox together with the change of the row.

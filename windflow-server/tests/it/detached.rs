@@ -27,14 +27,24 @@ fn a_request_that_nobody_has_taken_in_is_shown_and_taken_in_by_resume() {
     world.expect(1, "run w.yaml --allow-shell --run-id r");
     world.write("flag", "");
     // As somebody leaves it whose process died right after asking.
-    let store = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
-    let ask = "INSERT INTO inbox (id, at, principal, request) \
-               SELECT id, 0, '{\"name\":\"ada\",\"verified\":false}', '{\"request\":\"retry\",\"inputs\":{}}' FROM runs WHERE run = 'r'";
-    store.execute_batch(ask).unwrap();
-    drop(store);
+    let ask_for = |request: &str| {
+        let store = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
+        let ask = "INSERT INTO inbox (id, at, principal, request) \
+                   SELECT id, 0, '{\"name\":\"ada\",\"verified\":false}', ?1 FROM runs WHERE run = 'r'";
+        store.execute(ask, [request]).unwrap();
+    };
+    ask_for("{\"request\":\"retry\",\"inputs\":{}}");
     assert!(world.expect(0, "runs show r").out.contains("asked, and not taken in yet: retry"), "it is shown");
     world.expect(0, "resume --all --allow-shell");
     assert_eq!(world.state("r").as_deref(), Some("succeeded"));
+    // Too late: a run that is over takes up nothing of the kind, and nothing is needed to show it.
+    ask_for("{\"request\":\"pause\",\"reason\":\"lunch\"}");
+    let shown = world.expect(0, "resume r");
+    assert!(shown.out.contains("succeeded"), "{}", shown.out);
+    for args in ["resume", "resume --all", "resume --detach"] {
+        let none = world.expect(0, args);
+        assert!(none.out.contains("there is no unfinished run"), "{args}: {}", none.out);
+    }
 }
 
 #[test]
