@@ -21,13 +21,15 @@ pub enum Piece<'a> {
 pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
     let mut out = Vec::new();
     let mut at = 0;
+    // How much is looked through in all for better ends than the first that may be one: a text may hold many of those.
+    let mut further = text.len().saturating_mul(4).saturating_add(64 * 1024);
     while let Some(found) = text[at..].find("${{") {
         let open = at + found;
         if open > at {
             out.push(Piece::Text(&text[at..open]));
         }
         let inside = open + 3;
-        let close = end_of_expression(&text[inside..]).ok_or(open)?;
+        let close = end_of_expression(&text[inside..], &mut further).ok_or(open)?;
         out.push(Piece::Expression(text[inside..inside + close].trim()));
         at = inside + close + 2;
     }
@@ -37,16 +39,16 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, usize> {
     Ok(out)
 }
 
-/// How much further the end of an expression is looked for once there is a place that may be it: a text may hold many.
-const FURTHER: usize = 4 * 1024;
-
-fn end_of_expression(text: &str) -> Option<usize> {
+fn end_of_expression(text: &str, further: &mut usize) -> Option<usize> {
     let bytes = text.as_bytes();
     // Where it seems to end, although a brace of its own is open: there is no better place if that is never closed.
     let mut perhaps: Option<usize> = None;
     for (at, spot) in code(text).enumerate() {
-        if perhaps.is_some_and(|found| at > found + FURTHER) {
-            break;
+        if perhaps.is_some() {
+            match further.checked_sub(1) {
+                Some(left) => *further = left,
+                None => break,
+            }
         }
         if spot.nesting == 1 && bytes[at..].starts_with(b"}}") {
             if spot.braces == 0 {
@@ -275,6 +277,12 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_ends_where_its_braces_do_however_far_that_is() {
+        let long = format!("#{{a: #{{b: #{{}}}}, c: [{}]}}", "1, ".repeat(20_000));
+        assert_eq!(pieces(&format!("${{{{ {long} }}}}!")).unwrap(), [Piece::Expression(&long), Piece::Text("!")]);
+    }
+
+    #[test]
     fn references_are_the_nodes_an_expression_reads() {
         let found = |text| references(text).into_iter().collect::<Vec<_>>();
         assert_eq!(found("nodes.build.output.url + nodes[\"a-b\"].output"), ["a-b", "build"]);
@@ -294,7 +302,7 @@ mod tests {
         assert_eq!(found("`nodes.a: ${nodes.b.output + `${nodes.c}`} nodes.d`"), ["b", "c"]);
     }
 
-    /// The work is bounded, so that this ends; the first end that may be one is taken.
+    /// The work is bounded, so that this ends; the first end that may be one is taken when it has taken too much.
     #[test]
     fn many_expressions_that_never_close_are_cut_in_time_that_grows_with_their_number() {
         for hostile in ["${{ #{ }} ", "${{ { }} /* ", "${{ { }} \" "] {

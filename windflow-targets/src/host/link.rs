@@ -37,7 +37,9 @@ impl Link {
             }
         }
         let line = std::mem::take(&mut self.line);
-        Ok(serde_json::from_slice(&line)?)
+        let foreign =
+            |error| io::Error::other(format!("the supervisor answers what this version does not know: {error}"));
+        serde_json::from_slice(&line).map_err(foreign)
     }
 
     /// The next state it tells. May be dropped and called again.

@@ -61,7 +61,8 @@ pub(crate) async fn record(
     };
     let number = match cut {
         Some(found) => found.number,
-        None => create(machine, dir, last + 1, stack, key, at).await?,
+        // The current one may have been moved away: its number is not given again.
+        None => create(machine, dir, last.max(current) + 1, stack, key, at).await?,
     };
     if let Err(error) = machine.write(&dir.current(), number.to_string().into_bytes()).await {
         // Nobody takes for a revision what was never current. It may be current all the same: only the disk has not

@@ -64,7 +64,8 @@ async fn a_damaged_record_of_revisions_is_named_and_can_be_moved_away() {
         assert!(error.kind == TargetErrorKind::Denied && error.to_string().starts_with(&told), "{error}");
         assert!(error.to_string().contains("move the file away"), "{error}");
         fs::remove_file(&path).unwrap();
-        target.deploy(&cx("two"), stack.clone()).await.unwrap();
+        let applied = target.deploy(&cx("two"), stack.clone()).await.unwrap();
+        assert_eq!(applied, Applied::Revision(Some(2)), "{file}: no number is given twice");
         assert_eq!(pid_of(&target, &stack, "db").await, pid, "{file}: what runs goes on");
         target.destroy(&cx("three"), &stack.name).await.unwrap();
     }

@@ -235,7 +235,7 @@ impl Action for HttpAction {
             (None, None) => None,
         };
         let timeout = input.timeout.as_deref().map_or(Ok(TIMEOUT), moment::duration).map_err(wrong)?.min(LONGEST);
-        let url: Uri = input.url.parse().map_err(|error| wrong(format_args!("'{}' is no url: {error}", input.url)))?;
+        let url: Uri = input.url.parse().map_err(|error| wrong(format_args!("the url cannot be read: {error}")))?;
         no_credentials(&url).map_err(wrong)?;
         let host = url.authority().map(ToString::to_string).unwrap_or_default();
         let authorities = match &input.ca {

@@ -144,9 +144,9 @@ async fn resolve(policy: &EgressPolicy, url: &Uri) -> Result<SocketAddr, Failure
     let encrypted = match url.scheme_str() {
         Some("https") => true,
         Some("http") => false,
-        _ => return Err(refused(format!("'{url}' is neither http nor https"))),
+        _ => return Err(refused("the url is neither http nor https".to_owned())),
     };
-    let authority = url.authority().ok_or_else(|| refused(format!("'{url}' names no host")))?;
+    let authority = url.authority().ok_or_else(|| refused("the url names no host".to_owned()))?;
     no_credentials(url).map_err(refused)?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });

@@ -192,20 +192,24 @@ pub(super) struct Offspring {
     pub trace: Trace,
     /// What was found of it. Whoever loses its parent after that is still known.
     known: BTreeSet<Process>,
+    /// The group of a program of which the process table says nothing, as long as its number is its own.
+    group: Option<Pid>,
     over: bool,
 }
 
 impl Offspring {
-    pub fn new(trace: Trace) -> Self {
-        Self { trace, known: BTreeSet::new(), over: false }
+    pub fn new(trace: Trace, child: &Child) -> Self {
+        let group = child.id().filter(|_| trace.leader.is_none()).and_then(|id| Pid::from_raw(id.cast_signed()));
+        Self { trace, known: BTreeSet::new(), group, over: false }
     }
 
     /// Waits until the program has ended, and does not collect it: what is left of its group can still be told by its
     /// number. Collects it where that cannot be done.
-    pub async fn ended(&self, child: &mut Child) {
+    pub async fn ended(&mut self, child: &mut Child) {
         let program = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if !matches!(program, Some(program) if exit(program).await) {
             let _ = child.wait().await;
+            self.group = None;
         }
     }
 
@@ -220,8 +224,8 @@ impl Offspring {
 
     /// Sends a signal to all of it, once to each.
     async fn signal(&mut self, signal: Signal) {
-        let (trace, known) = (self.trace.clone(), self.known.clone());
-        let sent = tokio::task::spawn_blocking(move || signal_all(&trace, known, signal));
+        let (trace, group, known) = (self.trace.clone(), self.group, self.known.clone());
+        let sent = tokio::task::spawn_blocking(move || signal_all(&trace, group, known, signal));
         // Not reached: what is done there does not panic, and nobody takes it back.
         self.known = sent.await.unwrap_or_default();
     }
@@ -236,7 +240,11 @@ impl Offspring {
 }
 
 /// Sends a signal to all that is known of a program and all that is found of it, and answers what that is.
-fn signal_all(trace: &Trace, mut known: BTreeSet<Process>, signal: Signal) -> BTreeSet<Process> {
+fn signal_all(trace: &Trace, group: Option<Pid>, mut known: BTreeSet<Process>, signal: Signal) -> BTreeSet<Process> {
+    if let Some(group) = group {
+        let _ = kill_process_group(group, signal);
+    }
+
     // Looked for first: a parent that ends takes the trace of its children with it.
     known.extend(trace.living());
     let group = trace.signal_group(signal);
@@ -270,7 +278,7 @@ impl Drop for Offspring {
                 return;
             }
             let known = std::mem::take(&mut self.known);
-            self.known = signal_all(&self.trace, known, Signal::KILL);
+            self.known = signal_all(&self.trace, self.group, known, Signal::KILL);
             self.over = !self.known.iter().any(|process| is_alive(*process));
         }
     }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -299,9 +298,8 @@ impl Action for ShellAction {
             StepError::terminal("shell.start", format_args!("'{program}' cannot be started: {error}"))
                 .with_hint("give its full path, or a PATH in env")
         })?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let leader = pid.and_then(|pid| Leader::of(pid.as_raw_pid()));
-        let mut offspring = Offspring::new(Trace { leader, ..trace });
+        let leader = child.id().and_then(|id| Leader::of(id.cast_signed()));
+        let mut offspring = Offspring::new(Trace { leader, ..trace }, &child);
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), input.stdin) {
             // On its own, because a program may write much before it reads.
             tokio::spawn(async move { drop(pipe.write_all(text.as_bytes()).await) });

@@ -199,6 +199,12 @@ async fn answers_are_bounded_in_size_and_time_and_headers_hold_no_line_breaks() 
     assert_eq!(error.code, "input");
     let error = operator(json!({"url": "http://user:pass@127.0.0.1/"})).await.unwrap_err();
     assert!(error.message.contains("credentials"), "{error}");
+    // A url that cannot be read may hold them as well.
+    let away = Server::start(|_| reply(302, "location: ftp://user:s3cret@a.example/\r\n", "")).await;
+    for bad in ["http://user:s3cret@a example/", "ftp://user:s3cret@a.example/", "http://user:s3cret@a:b/", &away.url] {
+        let error = operator(json!({"url": bad})).await.unwrap_err();
+        assert!(!format!("{error:?} {error}").contains("s3cret"), "{bad}: {error}");
+    }
 }
 
 #[test]
