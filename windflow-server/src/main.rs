@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use windflow_server::{Exit, Process};
 
+/// An append is allocated by a task and freed by the thread that writes, which costs the allocator of most systems more
+/// than this one. A program that embeds the engine chooses its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Process::current() {
         Ok(process) => windflow_server::run(process).into(),

@@ -1,8 +1,8 @@
 //! What the writer knows of runs without asking the file: true while no other process has written.
 
-use std::collections::HashMap;
 use std::path::Path;
 
+use foldhash::{HashMap, HashSet};
 use rusqlite::Row;
 use windflow_core::store::{Created, WorkerId};
 use windflow_core::{ContentHash, Epoch, Namespace, RunId, StoreError, Summary, Timestamp};
@@ -22,7 +22,7 @@ pub(super) struct Known {
     pub asked: bool,
     /// Whether its row in `runs` is not there yet.
     pub row_missing: bool,
-    /// Whether that row must be written.
+    /// Whether that row must be written: then the group lists the run.
     pub row_changed: bool,
 }
 
@@ -95,7 +95,7 @@ pub(super) struct Cache {
     /// Until when workers have renewed their leases.
     pub workers: Option<HashMap<WorkerId, Timestamp>>,
     /// Pinned bytes that are there for sure.
-    pub blobs: std::collections::HashSet<ContentHash>,
+    pub blobs: HashSet<ContentHash>,
 }
 
 impl Cache {

@@ -1,13 +1,13 @@
 //! What each request comes to, decided in memory before anything is written: what one is refused for fails it alone.
 
 use rusqlite::{OptionalExtension as _, params};
-use windflow_core::store::{Batch, Claim, Created, Fault, Lease, NewRun, Submission, WorkerId};
+use windflow_core::store::{Claim, Created, Fault, Lease, NewRun, Submission, WorkerId};
 use windflow_core::{Epoch, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::cache::{Known, signed, unsigned};
 use super::fault::{Failure, Moment};
 use super::group::Group;
-use super::request::{Answer, Request};
+use super::request::{Answer, Append, Request};
 use super::sql;
 use super::store::Shared;
 
@@ -30,8 +30,8 @@ impl Group<'_> {
                     let answer = self.create(*new, events);
                     self.answer(answer, |answer| Answer::Created(to, answer))?;
                 }
-                Request::Append { batch, events, to } => {
-                    let answer = self.append(*batch, events);
+                Request::Append { append, to } => {
+                    let answer = self.append(append);
                     self.answer(answer, |answer| Answer::Done(to, answer))?;
                 }
                 Request::Claim { run, worker, now, until, to } => {
@@ -118,7 +118,7 @@ impl Group<'_> {
             row_changed: true,
         };
         self.cache.runs.insert(run.clone(), known);
-        self.changed.insert(run.clone());
+        self.changed.push(run.clone());
         Ok(Created::New(Lease { run, worker: new.worker, epoch }))
     }
 
@@ -128,42 +128,43 @@ impl Group<'_> {
         }
     }
 
-    fn append(&mut self, batch: Batch, events: Vec<u8>) -> Result<(), Trouble> {
-        let (shared, run) = (self.shared, &batch.lease.run);
-        if !self.cache.runs.contains_key(run) {
-            self.learn(sql::FIND_RUNS, &serde_json::to_string(&[run]).unwrap_or_default())?;
+    fn append(&mut self, append: Append) -> Result<(), Trouble> {
+        let Append { run, epoch, after, at, count, events, summary, consumed, release } = append;
+        let shared = self.shared;
+        if !self.cache.runs.contains_key(&run) {
+            self.learn(sql::FIND_RUNS, &serde_json::to_string(&[&run]).unwrap_or_default())?;
         }
-        let known = self.known(run)?;
-        if known.epoch != batch.lease.epoch {
+        let known = self.known(&run)?;
+        if known.epoch != epoch {
             let what = format_args!("{}: '{run}' is held under epoch {}", shared.path.display(), known.epoch);
             return Err(Trouble::refused(Fault::Fenced, what));
         }
-        if known.summary.seq != batch.after {
+        if known.summary.seq != after {
             let what = format_args!("{}: the journal of '{run}' ends at {}", shared.path.display(), known.summary.seq);
             return Err(Trouble::refused(Fault::Conflict, what));
         }
-        fits(shared, &batch.summary, run, batch.after, batch.events.len())?;
-        let (id, epoch, last, finished) = (known.id, known.epoch, batch.summary.seq, batch.summary.finished);
-        known.take(batch.summary);
-        let news = if batch.release { known.give_back() } else { None };
-        if known.row_changed {
-            self.changed.insert(run.clone());
+        fits(shared, &summary, &run, after, count)?;
+        let (id, listed, last, finished) = (known.id, known.row_changed, summary.seq, summary.finished);
+        known.take(summary);
+        let news = if release { known.give_back() } else { None };
+        if known.row_changed && !listed {
+            self.changed.push(run.clone());
         }
         self.news.extend(news);
-        self.journal(Appended { id, last, count: batch.events.len(), at: batch.at, epoch, finished, events });
-        if !batch.consumed.is_empty() {
+        self.journal(Appended { id, last, count, at, epoch, finished, events });
+        if !consumed.is_empty() {
             // Entries with a dedup key stay as memories of it.
             let forget = "UPDATE inbox SET request = NULL, principal = '' WHERE id = ?1 AND dedup IS NOT NULL \
                           AND entry IN (SELECT value FROM json_each(?2))";
             let delete = "DELETE FROM inbox WHERE id = ?1 AND dedup IS NULL \
                           AND entry IN (SELECT value FROM json_each(?2))";
-            let consumed = serde_json::to_string(&batch.consumed).unwrap_or_default();
+            let consumed = serde_json::to_string(&consumed).unwrap_or_default();
             for text in [forget, delete] {
                 sql::execute(self.connection, text, params![id, consumed])?;
             }
             let mut left = self.connection.prepare_cached(sql::IS_ASKED)?;
             let left = left.query_row([id], |row| row.get(0))?;
-            self.known(run)?.asked = left;
+            self.known(&run)?.asked = left;
             self.wrote = true;
         }
         Ok(())
@@ -181,9 +182,10 @@ impl Group<'_> {
         let known = self.known(&run)?;
         known.epoch = Epoch(known.epoch.0 + 1);
         known.lease = Some((worker.clone(), until));
-        known.row_changed = true;
-        let epoch = known.epoch;
-        self.changed.insert(run.clone());
+        let (epoch, listed) = (known.epoch, std::mem::replace(&mut known.row_changed, true));
+        if !listed {
+            self.changed.push(run.clone());
+        }
         Ok(Claim::Taken(Lease { run, worker, epoch }))
     }
 
@@ -213,8 +215,11 @@ impl Group<'_> {
         if known.epoch != lease.epoch || known.lease.is_none() {
             return Ok(());
         }
+        let listed = known.row_changed;
         let news = known.give_back();
-        self.changed.insert(lease.run.clone());
+        if !listed {
+            self.changed.push(lease.run.clone());
+        }
         self.news.extend(news);
         Ok(())
     }

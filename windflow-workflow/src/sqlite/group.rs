@@ -24,7 +24,8 @@ pub(super) struct Group<'a> {
     pub(super) cache: &'a mut Cache,
     pub(super) keys: HashMap<(Namespace, String), RunId>,
     pub(super) journal: Vec<Appended>,
-    pub(super) changed: BTreeSet<RunId>,
+    /// Runs whose row must be written, each once.
+    pub(super) changed: Vec<RunId>,
     pub(super) wrote: bool,
     pub(super) answers: Vec<Answer>,
     /// Whether another process has written since the last group.
@@ -42,7 +43,7 @@ impl<'a> Group<'a> {
             cache,
             keys: HashMap::new(),
             journal: Vec::new(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             wrote: false,
             answers: Vec::new(),
             foreign: false,
@@ -160,7 +161,7 @@ impl<'a> Group<'a> {
         let mut wrote = self.wrote || !self.journal.is_empty();
         let mut insert = self.connection.prepare_cached(sql::INSERT_RUN)?;
         let mut update = self.connection.prepare_cached(sql::UPDATE_RUN)?;
-        for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)).filter(|known| known.row_changed) {
+        for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)) {
             let summary = &known.summary;
             let (state, updated_at) = (summary.state.as_str(), signed(summary.updated_at.0));
             let wake_at = summary.wake_at.map(|at| signed(at.0));

@@ -2,12 +2,36 @@
 
 use tokio::sync::oneshot;
 use windflow_core::store::{Batch, Claim, Created, Lease, NewRun, Submission, WorkerId};
-use windflow_core::{RunId, StoreError, Timestamp};
+use windflow_core::{Epoch, RunId, Seq, StoreError, Summary, Timestamp};
 
 type To<T> = oneshot::Sender<Result<T, StoreError>>;
 
+/// What the writer needs of a [`Batch`]: the rest is let go where it was made, because to free what another thread has
+/// allocated costs the one thread that writes more than anything else about it.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub run: RunId,
+    pub epoch: Epoch,
+    pub after: Seq,
+    pub at: Timestamp,
+    pub count: usize,
+    pub events: Vec<u8>,
+    pub summary: Summary,
+    pub consumed: Vec<u64>,
+    pub release: bool,
+}
+
+impl Append {
+    pub(super) fn of(batch: Batch, events: Vec<u8>) -> Self {
+        let Batch { lease, after, at, events: decoded, summary, consumed, release } = batch;
+        let (run, epoch, count) = (lease.run, lease.epoch, decoded.len());
+        Self { run, epoch, after, at, count, events, summary, consumed, release }
+    }
+}
+
 /// One call that writes. Events were encoded by the caller, so that callers share that work.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most requests are appends: a box of each would be freed by the writer")]
 pub(super) enum Request {
     Create {
         new: Box<NewRun>,
@@ -15,8 +39,7 @@ pub(super) enum Request {
         to: To<Created>,
     },
     Append {
-        batch: Box<Batch>,
-        events: Vec<u8>,
+        append: Append,
         to: To<()>,
     },
     Claim {
@@ -48,7 +71,7 @@ impl Request {
     pub(super) fn run(&self) -> Option<&RunId> {
         match self {
             Self::Create { new, .. } => Some(&new.summary.run),
-            Self::Append { batch, .. } => Some(&batch.lease.run),
+            Self::Append { append, .. } => Some(&append.run),
             Self::Claim { run, .. } => Some(run),
             Self::Release { lease, .. } => Some(&lease.run),
             Self::Submit { submission, .. } => Some(&submission.run),

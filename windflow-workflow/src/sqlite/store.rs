@@ -16,7 +16,7 @@ use windflow_core::{ContentHash, Namespace, Recorded, RunId, Seq, Store, StoreEr
 use super::liveness::Liveness;
 use super::open::{SqliteOptions, open};
 use super::read;
-use super::request::Request;
+use super::request::{Append, Request};
 
 /// How often the file is asked whether another process has written, while somebody waits for news.
 const LOOK: Duration = Duration::from_millis(200);
@@ -118,7 +118,8 @@ impl Store for SqliteStore {
 
     async fn append(&self, batch: Batch) -> Result<(), StoreError> {
         let events = self.encode(&batch.events)?;
-        self.ask(|to| Request::Append { batch: Box::new(batch), events, to }).await
+        let append = Append::of(batch, events);
+        self.ask(|to| Request::Append { append, to }).await
     }
 
     async fn journal(&self, run: &RunId, after: Seq) -> Result<Vec<Recorded>, StoreError> {
