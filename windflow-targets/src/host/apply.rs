@@ -294,9 +294,11 @@ impl HostTarget {
                 Ok(link) => return Ok(link),
                 Err(error) => error,
             };
+            // In this order: one that has said something and goes on still holds the lock after that.
+            let said_more = self.said(dir).await?.len() > before;
             let locked = self.machine.is_locked(&dir.supervisor_lock()).await?;
             // One that is gone again, and has said why, needs no more patience.
-            let gone = started.is_some() && !locked && self.said(dir).await?.len() > before;
+            let gone = started.is_some() && said_more && !locked;
             if gone || Instant::now() >= until {
                 return Err(self.no_supervisor(dir, &refused).await);
             }

@@ -73,15 +73,22 @@ async fn a_damaged_record_of_revisions_is_named_and_can_be_moved_away() {
 
 #[tokio::test]
 async fn a_stack_whose_folder_is_gone_is_taken_down() {
-    let place = Place::new();
-    let target = place.target();
-    let stack = stack([("db", sh("exec sleep 1000"))]);
-    target.deploy(&cx("one"), stack.clone()).await.unwrap();
-    let marked = || place.marked(&place.root).len() + place.supervisors().len();
-    assert_eq!(marked(), 2);
-    fs::remove_dir_all(&place.root).unwrap();
-    eventually("nothing of it is left", async || (marked() == 0, marked())).await;
-    assert!(!place.root.exists(), "nothing was made again");
+    for adopted in [false, true] {
+        let place = Place::new();
+        let target = place.target();
+        let stack = stack([("db", sh("(setsid sleep 1001 &); exec sleep 1000"))]);
+        target.deploy(&cx("one"), stack.clone()).await.unwrap();
+        if adopted {
+            // What left the service then has nobody above it but the machine's first process.
+            place.kill_supervisors().await;
+            target.deploy(&cx("two"), stack.clone()).await.unwrap();
+        }
+        let marked = || place.marked(&place.root).len() + place.supervisors().len();
+        assert_eq!(marked(), 3);
+        fs::remove_dir_all(&place.root).unwrap();
+        eventually("nothing of it is left", async || (marked() == 0, marked())).await;
+        assert!(!place.root.exists(), "nothing was made again");
+    }
 }
 
 #[tokio::test]
@@ -146,11 +153,14 @@ async fn a_stack_applied_anew_after_its_folder_was_removed_is_left_alone_by_its_
 }
 
 #[tokio::test]
-async fn a_folder_that_was_replaced_by_its_copy_keeps_its_supervisor() {
+async fn a_folder_that_was_replaced_by_its_copy_goes_on_as_the_stack() {
     let place = Place::new();
     let target = place.target();
-    let mut service = sh("exec sleep 1000");
+    let tick = place.root.join("tick");
+    let mut service = sh(&format!("echo $$ begins; while :; do read line < {} && echo $$ $line; done", tick.display()));
     service.restart.policy = Restart::Always;
+    let made = tokio::process::Command::new("mkfifo").arg(&tick).status().await.unwrap();
+    assert!(made.success());
     let stack = stack([("db", service)]);
     target.deploy(&cx("one"), stack.clone()).await.unwrap();
     let (pid, supervisors) = (pid_of(&target, &stack, "db").await, place.supervisors());
@@ -158,15 +168,31 @@ async fn a_folder_that_was_replaced_by_its_copy_keeps_its_supervisor() {
     fs::rename(&ours, &aside).unwrap();
     let copied = tokio::process::Command::new("cp").arg("-a").arg(&aside).arg(&ours).status().await.unwrap();
     assert!(copied.success());
-    kill(pid);
-    eventually("it is started again", async || {
-        let seen = observe(&target, &stack).await.services["db"].instances[0].clone();
-        (seen.health == Health::Healthy && seen.id != pid.to_string(), seen)
+    eventually("another supervisor has taken over", async || {
+        let (now, log) = (place.supervisors(), fs::read_to_string(place.dir(&stack).join("supervisor.log")));
+        (now.len() == 1 && now != supervisors && log.is_ok_and(|log| log.contains("its lock was replaced")), now)
     })
     .await;
-    assert_eq!(place.supervisors(), supervisors);
-    let log = fs::read_to_string(place.dir(&stack).join("supervisor.log")).unwrap();
-    assert!(log.contains("its lock was replaced"), "{log}");
+    let says = async |pid: i32, what: &str| {
+        eventually("it says so in its log", async || {
+            let log = fs::read_to_string(place.dir(&stack).join("services/db/0/log.jsonl")).unwrap_or_default();
+            (log.contains(&format!("{pid} {what}")), log)
+        })
+        .await;
+    };
+    let healthy = async |but: i32| {
+        eventually("it is healthy", async || {
+            let seen = observe(&target, &stack).await.services["db"].instances[0].clone();
+            (seen.health == Health::Healthy && !seen.id.is_empty() && seen.id != but.to_string(), seen)
+        })
+        .await
+    };
+    assert_eq!(healthy(0).await.id, pid.to_string(), "what ran runs on");
+    fs::write(&tick, "goes on\n").unwrap();
+    says(pid, "goes on").await;
+    kill(pid);
+    let again = healthy(pid).await.id.parse().unwrap();
+    says(again, "begins").await;
     let plan = target.plan_restart(&cx("two"), &stack.name, None, "now").await.unwrap();
     assert_eq!(target.apply(&cx("two"), &plan).await.unwrap(), Applied::Revision(Some(2)), "it takes orders");
     target.destroy(&cx("three"), &stack.name).await.unwrap();

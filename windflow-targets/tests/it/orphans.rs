@@ -3,7 +3,7 @@
 use std::fs;
 
 use windflow_core::StackName;
-use windflow_core::target::{Context, EnvValue, Health, Restart, Service, Stack, TargetExt as _};
+use windflow_core::target::{Applied, Context, EnvValue, Health, Restart, Service, Stack, TargetExt as _};
 
 use crate::place::{PROOF, Place, eventually, kill, observe, pid_of, sh, stack};
 
@@ -134,6 +134,30 @@ async fn what_was_taken_in_is_collected_when_it_ends_and_no_end_of_a_service_is_
     eventually("the end of the service is seen", async || {
         let instance = observe(&target, &stack).await.services["db"].instances[0].clone();
         (instance.restarts == 1, instance)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_service_has_deployed_below_itself_outlives_the_supervisor_of_the_service() {
+    let place = Place::new();
+    let target = place.target();
+    let inner = Stack { name: StackName::new("inner").unwrap(), ..stack([("job", sh("exec sleep 1000"))]) };
+    let text = serde_json::to_string(&inner).unwrap();
+    let outer = stack([("db", sh(&format!("{PROOF} deploy $PWD '{text}' && touch deployed; exec sleep 1000")))]);
+    target.deploy(&cx("one"), outer.clone()).await.unwrap();
+    let work = place.dir(&outer).join("services/db/0/work");
+    eventually("it has deployed another stack", async || (work.join("deployed").exists(), ())).await;
+    let job = place.marked(&work);
+    let outside = place.supervisors().into_iter().find(|pid| place.supervisors().contains(&parent(*pid))).map(parent);
+    kill(outside.unwrap());
+    eventually("it is gone", async || (place.supervisors().len() == 1, place.supervisors())).await;
+    assert_eq!(target.deploy(&cx("two"), outer.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    assert_eq!((job.len(), place.marked(&work)), (1, job));
+    target.destroy(&cx("three"), &outer.name).await.unwrap();
+    eventually("the folder took it along", async || {
+        let left = (place.supervisors(), place.marked(&place.root));
+        (left.0.is_empty() && left.1.is_empty(), left)
     })
     .await;
 }

@@ -4,9 +4,12 @@
 //! reader died, and goes on. While no supervisor lives, the pipe holds up to a megabyte.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -17,6 +20,7 @@ use windflow_core::target::LogStream;
 use windflow_core::{Clock as _, Masker, SystemClock, Timestamp};
 
 use super::super::layout::InstanceDir;
+use super::super::state::ProcessId;
 
 /// A longer line is cut.
 const LONGEST_LINE: usize = 16 << 10;
@@ -38,6 +42,8 @@ pub(crate) struct LogEntry {
 #[derive(Debug)]
 pub(super) struct Capture {
     dir: InstanceDir,
+    /// Which pipes are read: device and inode of the one for standard output, and of the one for standard error.
+    pipes: [(u64, u64); 2],
     last: Arc<Mutex<VecDeque<String>>>,
     flush: mpsc::Sender<oneshot::Sender<()>>,
 }
@@ -45,6 +51,28 @@ pub(super) struct Capture {
 impl Capture {
     /// Makes the pipes if they are not there, and reads them from now on.
     pub fn start(dir: InstanceDir, masker: Masker) -> io::Result<Self> {
+        let pipes = [dir.stdout(), dir.stderr()];
+        Self::of(dir, masker, pipes)
+    }
+
+    /// Goes on with what a process writes that another supervisor has started: its own pipes, which are others than those
+    /// that have their names when the folder is a copy of the one it was started in.
+    pub fn resume(dir: InstanceDir, masker: Masker, process: ProcessId) -> io::Result<Self> {
+        let own = |number: u32, named: PathBuf| {
+            let handle = PathBuf::from(format!("/proc/{}/fd/{number}", process.pid));
+            let wanted = named.file_name().map(OsStr::as_bytes).unwrap_or_default();
+            let is_ours = std::fs::read_link(&handle).is_ok_and(|link| {
+                let link = link.as_os_str().as_bytes();
+                link.strip_suffix(b" (deleted)").unwrap_or(link).rsplit(|byte| *byte == b'/').next() == Some(wanted)
+            });
+            let is_pipe = std::fs::metadata(&handle).is_ok_and(|found| found.file_type().is_fifo());
+            if is_ours && is_pipe { handle } else { named }
+        };
+        let pipes = [own(1, dir.stdout()), own(2, dir.stderr())];
+        Self::of(dir, masker, pipes)
+    }
+
+    fn of(dir: InstanceDir, masker: Masker, pipes: [PathBuf; 2]) -> io::Result<Self> {
         for path in [dir.stdout(), dir.stderr()] {
             match mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR) {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -57,17 +85,21 @@ impl Capture {
             let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE);
             io::Result::Ok(pipe)
         };
-        let (out, err) = (open(dir.stdout())?, open(dir.stderr())?);
+        let [out, err] = pipes;
+        let (out, err) = (open(out)?, open(err)?);
+        let id = |pipe: &pipe::Receiver| rustix::fs::fstat(pipe).map(|found| (found.st_dev, found.st_ino));
+        let pipes = [id(&out)?, id(&err)?];
         let last = Arc::new(Mutex::new(VecDeque::new()));
         let (flush, flushes) = mpsc::channel(1);
         let sink = Sink { dir: dir.clone(), file: None, last: Arc::clone(&last), masker };
         tokio::spawn(read(Lines::new(out, LogStream::Stdout), Lines::new(err, LogStream::Stderr), sink, flushes));
-        Ok(Self { dir, last, flush })
+        Ok(Self { dir, pipes, last, flush })
     }
 
-    /// Whether its pipes are where they were: somebody may have removed the folder.
+    /// Whether the pipes it reads are those in the folder: somebody may have removed it, or put another in its place.
     pub fn is_there(&self) -> bool {
-        self.dir.stdout().exists() && self.dir.stderr().exists()
+        let id = |path: PathBuf| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        [id(self.dir.stdout()), id(self.dir.stderr())] == self.pipes.map(Some)
     }
 
     /// The ends a service writes to: its standard output and standard error.

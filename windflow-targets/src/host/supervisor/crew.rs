@@ -17,7 +17,8 @@ use super::super::state::{InstanceState, Order, Refusal, StackSpec, StackState, 
 use super::super::transport::procfs::{self, Stat};
 use super::super::transport::write_file;
 use super::board::Board;
-use super::entry::complain;
+use super::capture::Capture;
+use super::entry::{self, complain};
 use super::hold::{Hold, Lost};
 use super::keeper::{Keeper, Run};
 use super::orders::{self, Asked};
@@ -54,13 +55,9 @@ pub(super) async fn supervise(dir: &StackDir, hold: &Hold) -> io::Result<()> {
     let (spec, state) = (read(dir, dir.spec())?, read::<StackState>(dir, dir.state())?.unwrap_or_default());
     let supervisor = procfs::stat(std::process::id().cast_signed()).map(|own| own.id);
     let (found, services) = adopt(hold, dir, &boot, spec.as_ref(), state.clone());
-    // Of a stack that was here before, and whose folder was removed.
-    let known: BTreeSet<PathBuf> =
-        instances(&services).map(|(name, n)| dir.instance(name, n).path().to_owned()).collect();
-    orphans::end_unknown(dir, hold, |mark| known.contains(mark)).await;
     let board = Board::new(StackState { boot, supervisor, serial: 0, intent: state.intent, services });
     let (sender, mut received) = mpsc::channel(8);
-    tokio::spawn(orders::serve(orders::listen(dir)?, sender.clone(), board.told()));
+    tokio::spawn(orders::serve(orders::listen(dir)?, sender, board.told()));
     tokio::spawn(board.clone().publish(dir.clone(), hold.clone()));
     tokio::spawn(orphans::collect(board.clone()));
     let mut crew = Crew {
@@ -88,22 +85,23 @@ pub(super) async fn supervise(dir: &StackDir, hold: &Hold) -> io::Result<()> {
                     crew.stop().await;
                     return Ok(());
                 }
-                // It looks after the services, and knows them by the same marks.
+                // Whoever is in its place looks after the services, and knows them by the same marks.
                 Lost::ToAnother => {
                     complain(dir.path(), "another has taken its place");
                     return Ok(());
                 }
-                Lost::AndTakenAgain => {
-                    complain(dir.path(), "its lock was replaced, and is taken again");
-                    tokio::spawn(orders::serve(orders::listen(dir)?, sender.clone(), crew.board.told()));
-                    lost.set(hold.lost());
-                    continue;
+                Lost::ToNobody => {
+                    complain(dir.path(), "its lock was replaced: another takes over");
+                    return entry::follow(dir);
                 }
             },
         };
         match asked {
             Some((Order::Run { spec, secrets }, done)) => {
                 patient = false;
+                if serial == 0 {
+                    crew.end_unknown().await;
+                }
                 serial += 1;
                 let _ = done.send(crew.order(*spec, secrets, serial).map(|()| serial));
             }
@@ -144,10 +142,6 @@ fn read<T: serde::de::DeserializeOwned>(dir: &StackDir, path: std::path::PathBuf
 
 type Services = BTreeMap<ServiceName, BTreeMap<u32, InstanceState>>;
 
-fn instances(services: &Services) -> impl Iterator<Item = (&ServiceName, u32)> {
-    services.iter().flat_map(|(name, instances)| instances.keys().map(move |n| (name, *n)))
-}
-
 type Found = (BTreeMap<(ServiceName, u32), Process>, Services);
 
 /// What still lives of what another supervisor has started: by its record, or, when it died between a start and the
@@ -185,6 +179,15 @@ fn adopt(hold: &Hold, dir: &StackDir, boot: &str, spec: Option<&StackSpec>, befo
 }
 
 impl Crew {
+    /// Ends what was left here of a stack that nothing is on record of: its folder was removed.
+    async fn end_unknown(&self) {
+        let known: BTreeSet<PathBuf> = self.board.read(|state| {
+            let all = state.services.iter().flat_map(|(name, instances)| instances.keys().map(move |n| (name, *n)));
+            all.map(|(name, n)| self.dir.instance(name, n).path().to_owned()).collect()
+        });
+        orphans::end_unknown(&self.dir, &self.hold, |mark| known.contains(mark)).await;
+    }
+
     /// Takes an order: on disk first, then into force.
     fn order(
         &mut self,
@@ -310,8 +313,8 @@ impl Crew {
         let dir = self.dir.instance(name, n);
         let process = self.found.remove(&(name.clone(), n));
         // What lives writes to its pipes: they are read again from now on.
-        let capture = process.as_ref().and_then(|_| {
-            let started = super::capture::Capture::start(dir.clone(), self.masker.clone());
+        let capture = process.as_ref().and_then(|process| {
+            let started = Capture::resume(dir.clone(), self.masker.clone(), process.id);
             started.map_err(|error| complain(self.dir.path(), &format!("{name}: output is lost: {error}"))).ok()
         });
         let old = self.spec.as_ref().and_then(|spec| spec.services.get(name));

@@ -80,12 +80,21 @@ pub(super) fn complain(dir: &Path, what: &str) {
 fn detach(arguments: &[OsString], dir: &StackDir) -> io::Result<()> {
     // Fails only for a leader of a process group, which has left the caller's group already.
     let _ = rustix::process::setsid();
-    let (name, rest) = arguments.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    start(arguments.iter().chain([&OsString::from(DETACHED)]), dir)
+}
+
+/// Starts a supervisor like this one, which takes over when this one ends.
+pub(super) fn follow(dir: &StackDir) -> io::Result<()> {
+    start(&std::env::args_os().collect::<Vec<_>>(), dir)
+}
+
+fn start<'a>(arguments: impl IntoIterator<Item = &'a OsString>, dir: &StackDir) -> io::Result<()> {
+    let mut arguments = arguments.into_iter();
+    let name = arguments.next().ok_or(io::ErrorKind::InvalidInput)?;
     // This very program, even if the file it was started from has been replaced.
     Command::new("/proc/self/exe")
         .arg0(name)
-        .args(rest)
-        .arg(DETACHED)
+        .args(arguments)
         .env_clear()
         .env(SUPERVISOR_MARK, dir.path())
         .stdin(Stdio::null())

@@ -4,13 +4,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::super::layout::StackDir;
-use super::super::transport::try_lock;
+use super::super::transport::{is_locked, try_lock};
 
 /// How often it is asked whether the lock is where it was.
 const LOOK: Duration = Duration::from_secs(3);
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(super) struct Hold {
     dir: StackDir,
-    lock: Arc<Mutex<File>>,
+    lock: Arc<File>,
 }
 
 /// What became of the lock.
@@ -29,8 +29,8 @@ pub(super) enum Lost {
     Folder,
     /// Another supervisor is in place.
     ToAnother,
-    /// Another file had its name, held by nobody, and is held now instead.
-    AndTakenAgain,
+    /// Nobody holds what now has its name.
+    ToNobody,
 }
 
 /// What is to be found under the name of the lock.
@@ -47,7 +47,7 @@ impl Hold {
         // Whoever only asks whether the lock is held holds it himself for a moment: one refusal is not an answer.
         for _ in 0..25 {
             if let Some(lock) = try_lock(&dir.supervisor_lock())? {
-                return Ok(Some(Self { dir: dir.clone(), lock: Arc::new(Mutex::new(lock)) }));
+                return Ok(Some(Self { dir: dir.clone(), lock: Arc::new(lock) }));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -55,11 +55,16 @@ impl Hold {
     }
 
     /// Whether the lock that is held is the one in the folder.
-    ///
-    /// Whoever is about to touch what another supervisor might also touch asks this after it has looked and before it
-    /// acts: what was there before another could take the lock is not the other's.
     pub fn is_ours(&self) -> bool {
         self.name() == Name::Ours
+    }
+
+    /// Whether another supervisor may be at work here.
+    ///
+    /// Whoever is about to end what another might also have started asks this after it has looked and before it acts:
+    /// what was there before another could take the lock is not the other's.
+    pub fn is_anothers(&self) -> bool {
+        self.name() == Name::Another
     }
 
     /// Waits until the lock is ours: for ever, if another has it.
@@ -70,10 +75,9 @@ impl Hold {
     }
 
     fn name(&self) -> Name {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let id = |found: fs::Metadata| (found.dev(), found.ino());
         match fs::metadata(self.dir.supervisor_lock()).map(id) {
-            Ok(named) if lock.metadata().map(id).is_ok_and(|held| held != named) => Name::Another,
+            Ok(named) if self.lock.metadata().map(id).is_ok_and(|held| held != named) => Name::Another,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Name::Nothing,
             // What cannot be asked now is not known to have changed.
             _ => Name::Ours,
@@ -82,32 +86,30 @@ impl Hold {
 
     /// Returns when the lock is not in the folder any more, looked at twice.
     pub async fn lost(&self) -> Lost {
-        let mut before = Name::Ours;
+        let mut before = None;
         loop {
             sleep(LOOK).await;
-            let now = self.name();
-            if now != Name::Ours
-                && now == before
-                && let Some(lost) = self.settle(now)
-            {
+            let now = self.look();
+            if let Some(lost) = now.filter(|_| now == before) {
                 return lost;
             }
             before = now;
         }
     }
 
-    /// What is to be done about a lock that lost its name; `None` when that cannot be said yet.
-    fn settle(&self, found: Name) -> Option<Lost> {
+    fn look(&self) -> Option<Lost> {
+        let found = self.name();
+        if found == Name::Ours {
+            return None;
+        }
         if found == Name::Nothing && !self.dir.path().is_dir() {
             return Some(Lost::Folder);
         }
-        match try_lock(&self.dir.supervisor_lock()) {
-            Ok(Some(lock)) => {
-                *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = lock;
-                Some(Lost::AndTakenAgain)
-            }
-            Ok(None) if found == Name::Another => Some(Lost::ToAnother),
-            _ => None,
+        match is_locked(&self.dir.supervisor_lock()) {
+            Ok(true) => Some(Lost::ToAnother),
+            Ok(false) => Some(Lost::ToNobody),
+            // Asked again.
+            Err(_) => None,
         }
     }
 }

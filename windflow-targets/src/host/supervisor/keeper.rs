@@ -119,7 +119,13 @@ impl Keeper {
         // What a supervisor that was killed has left of it, without the process that led it.
         self.mark().end().await;
         match self.start(run) {
-            Ok(process) => {
+            Ok(mut process) => {
+                // Another that took the lock since looks for what is there only after that: it cannot have seen this one.
+                if !self.hold.is_ours() {
+                    process.signal(Signal::KILL);
+                    process.ended().await;
+                    return false;
+                }
                 let (id, identity) = (process.id, process.identity);
                 self.process = Some(process);
                 let falling = self.in_a_row >= CRASH_LOOP;

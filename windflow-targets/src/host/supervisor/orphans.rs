@@ -56,13 +56,15 @@ pub(super) async fn end_stack(dir: &StackDir, hold: &Hold) -> Vec<ProcessId> {
 /// Kills what carries the mark of an instance of this stack that nobody knows of, and waits until it is gone.
 pub(super) async fn end_unknown(dir: &StackDir, hold: &Hold, is_known: impl Fn(&Path) -> bool) {
     let services = dir.services();
-    end(|| marked(hold, |mark| mark.starts_with(&services) && !is_known(mark))).await;
+    // The folder of an instance, and of none in a stack that a service has deployed below its own.
+    let is_ours = |mark: &Path| mark.parent().and_then(Path::parent) == Some(services.as_path());
+    end(|| marked(hold, |mark| is_ours(mark) && !is_known(mark))).await;
 }
 
 /// What carries such a mark. Nothing, once another may have started it.
 fn marked(hold: &Hold, is_wanted: impl Fn(&Path) -> bool) -> Vec<Stat> {
     let found = procfs::marked(is_wanted);
-    if hold.is_ours() { found } else { Vec::new() }
+    if hold.is_anothers() { Vec::new() } else { found }
 }
 
 /// Kills these processes, and waits until they are gone.

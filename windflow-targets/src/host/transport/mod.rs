@@ -6,5 +6,5 @@ mod local;
 pub(crate) mod procfs;
 
 pub(crate) use contract::{Listener, Lock, Machine, Piece, RunCommand, Wire};
-pub(crate) use files::{try_lock, write_file};
+pub(crate) use files::{is_locked, try_lock, write_file};
 pub(crate) use local::{LocalMachine, socket_in};
