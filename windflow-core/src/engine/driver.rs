@@ -249,7 +249,11 @@ impl Driver {
         let entries = loop {
             match self.inner.store.inbox(self.run.id()).await {
                 Ok(entries) => break entries,
-                Err(error) => patience.wait(self, error).await?,
+                Err(error) if self.inner.closing.is_cancelled() => return Err(End::Lost(error)),
+                Err(error) => tokio::select! {
+                    waited = patience.wait(self, error) => waited?,
+                    () = self.inner.closing.cancelled() => {}
+                },
             }
         };
         let asked = entries.into_iter().map(|entry| {

@@ -13,6 +13,7 @@ use super::load::load;
 use crate::id::{NodeName, RunId};
 use crate::run::{Leftover, Recorded, Run, RunState, Summary};
 use crate::store::StoreError;
+use crate::time::Timestamp;
 
 /// How a run came out, or why it cannot go on by itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,6 +43,10 @@ impl Report {
         }
     }
 }
+
+/// How long a run that wants to be driven may be without anybody who does, until whoever waits hears why it is left alone
+/// here: another engine that can drive it takes it within half of that.
+const FORSAKEN: Duration = Duration::from_secs(10);
 
 /// A run, wherever it is driven.
 #[derive(Clone, Debug)]
@@ -86,22 +91,28 @@ impl RunHandle {
     ///
     /// # Errors
     /// [`WaitError::Closing`] when the engine is shut down before; the run goes on when it is driven again. Why the run is
-    /// left alone here for good, when it is and nobody else drives it.
+    /// left alone here for good, when it wants to be driven and nobody else has taken it for ten seconds.
     pub async fn wait(&self) -> Result<Arc<Report>, WaitError> {
         let mut known = self.inner.hub.subscribe(&self.id, self.inner.known(&self.id));
+        let mut forsaken: Option<Timestamp> = None;
         loop {
             let now = known.borrow_and_update().clone();
             match now {
                 Known::Ended(report) => return Ok(report),
                 Known::Active => {}
                 Known::Idle => {
-                    let state = self.summary().await?.state;
+                    let left = self.inner.aside.why_for_good(&self.id);
+                    // Asked first: whoever gives a run back has written down before that how it is.
+                    let free = left.is_some() && self.inner.store.holder(&self.id).await?.is_none();
+                    let Summary { state, wake_at, .. } = self.summary().await?;
                     if state.is_final() || matches!(state, RunState::Stuck | RunState::Paused) {
                         return Ok(Arc::new(Report::of(&self.load().await?)));
                     }
-                    if let Some(why) = self.inner.aside.why_for_good(&self.id)
-                        && self.inner.store.holder(&self.id).await?.is_none()
-                    {
+                    let now = self.inner.now();
+                    let due = free && wake_at.is_some_and(|at| at <= now);
+                    let since = forsaken.filter(|_| due).unwrap_or(now);
+                    forsaken = due.then_some(since);
+                    if let Some(why) = left.filter(|_| now >= since.after(FORSAKEN)) {
                         return Err(why);
                     }
                 }

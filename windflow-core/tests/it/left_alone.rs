@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use windflow_core::engine::WaitError;
 use windflow_core::store::{Batch, Claim, WorkerId};
 use windflow_core::{
-    Drive, Engine, EngineBuilder, MemoryStore, Node, RunId, RunState, Seq, StartOptions, StepContext, StepError, Store,
-    Timestamp, Workflow, action_fn,
+    Drive, Engine, EngineBuilder, ManualClock, MemoryStore, Node, RunId, RunState, Seq, StartOptions, StepContext,
+    StepError, Store, Timestamp, Workflow, action_fn,
 };
 
 fn builder(store: &MemoryStore, action: &str) -> EngineBuilder {
@@ -84,11 +84,25 @@ async fn a_run_that_asks_for_more_than_an_engine_has_is_left_for_another() {
     let lease = windflow_core::store::Lease { run: run.clone(), worker: held.worker, epoch: windflow_core::Epoch(1) };
     store.release(&lease).await.unwrap();
 
-    let without = builder(&store, "other").drive(Drive::All).build();
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let without = builder(&store, "other").clock(clock.clone()).drive(Drive::All).build();
     let why = left_alone(&without, &run).await;
     assert!(why.to_string().contains("there is no action 'echo'"), "{why}");
     assert!(matches!(without.drive(&run).await, Err(WaitError::Lacking { .. })));
-    let waited = tokio::time::timeout(Duration::from_secs(10), without.handle(run.clone()).wait()).await.unwrap();
+    let handle = without.handle(run.clone());
+    let waiting = tokio::spawn(async move { handle.wait().await });
+    for seconds in 0.. {
+        assert!(seconds < 60, "it waits for what will never come");
+        if waiting.is_finished() {
+            assert!(seconds > 10, "another may still take it");
+            break;
+        }
+        clock.advance(Duration::from_secs(1));
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let waited = waiting.await.unwrap();
     assert!(matches!(waited, Err(WaitError::Lacking { .. })), "nothing will come of it here: {waited:?}");
     without.shutdown().await;
     assert!(!store.summary(&run).await.unwrap().unwrap().state.is_final(), "neither failed nor undone");

@@ -233,6 +233,9 @@ impl Offspring {
     /// Ends what the program has left running; otherwise, what does not go.
     pub async fn end(mut self) -> Result<(), Vec<i32>> {
         self.trace.signal_group(Signal::KILL);
+        if let Some(group) = self.group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let ended = end(self.trace.clone(), std::mem::take(&mut self.known)).await;
         self.over = true;
         ended
