@@ -1,6 +1,6 @@
 //! What each request comes to, decided in memory before anything is written: what one is refused for fails it alone.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, ToSql, params};
 use windflow_core::store::{Claim, Created, Fault, Lease, NewRun, Submission, WorkerId};
 use windflow_core::{Epoch, RunId, Seq, StoreError, Summary, Timestamp};
 
@@ -10,17 +10,6 @@ use super::group::Group;
 use super::request::{Answer, Append, Request};
 use super::sql;
 use super::store::Shared;
-
-/// A row of the journal to be written.
-pub(super) struct Appended {
-    pub(super) id: i64,
-    pub(super) last: Seq,
-    pub(super) count: usize,
-    pub(super) at: Timestamp,
-    pub(super) epoch: Epoch,
-    pub(super) finished: u32,
-    pub(super) events: Vec<u8>,
-}
 
 impl Group<'_> {
     pub(super) fn decide(&mut self, requests: &mut std::vec::IntoIter<Request>) -> Result<(), Failure> {
@@ -102,7 +91,15 @@ impl Group<'_> {
         self.cache.last_id = Some(id);
         let epoch = Epoch(1);
         let (last, finished) = (new.summary.seq, new.summary.finished);
-        self.journal(Appended { id, last, count: new.events.len(), at: new.at, epoch, finished, events });
+        self.write_events(params![
+            id,
+            signed(last.0),
+            new.events.len() as i64,
+            signed(new.at.0),
+            signed(epoch.0),
+            finished,
+            events
+        ])?;
         if let Some(key) = key {
             self.keys.insert(key, run.clone());
         }
@@ -122,19 +119,27 @@ impl Group<'_> {
         Ok(Created::New(Lease { run, worker: new.worker, epoch }))
     }
 
-    fn journal(&mut self, row: Appended) {
-        if row.count > 0 {
-            self.journal.push(row);
-        }
+    /// Writes a row of the journal; its last value are the events.
+    fn write_events(&mut self, row: &[&dyn ToSql]) -> Result<(), Trouble> {
+        let statement = match &mut self.append {
+            Some(statement) => statement,
+            None => self.append.insert(self.connection.prepare_cached(sql::APPEND)?),
+        };
+        statement.execute(row)?;
+        self.wrote = true;
+        Ok(())
     }
 
     fn append(&mut self, append: Append) -> Result<(), Trouble> {
         let Append { run, epoch, after, at, count, events, summary, consumed, release } = append;
         let shared = self.shared;
-        if !self.cache.runs.contains_key(&run) {
-            self.learn(sql::FIND_RUNS, &serde_json::to_string(&[&run]).unwrap_or_default())?;
-        }
-        let known = self.known(&run)?;
+        let known = match self.cache.runs.get_mut(&run) {
+            Some(known) => known,
+            None => {
+                self.learn(sql::FIND_RUNS, &serde_json::to_string(&[&run]).unwrap_or_default())?;
+                self.known(&run)?
+            }
+        };
         if known.epoch != epoch {
             let what = format_args!("{}: '{run}' is held under epoch {}", shared.path.display(), known.epoch);
             return Err(Trouble::refused(Fault::Fenced, what));
@@ -151,7 +156,10 @@ impl Group<'_> {
             self.changed.push(run.clone());
         }
         self.news.extend(news);
-        self.journal(Appended { id, last, count, at, epoch, finished, events });
+        if count > 0 {
+            let (last, count, at, epoch) = (signed(last.0), count as i64, signed(at.0), signed(epoch.0));
+            self.write_events(params![id, last, count, at, epoch, finished, events])?;
+        }
         if !consumed.is_empty() {
             // Entries with a dedup key stay as memories of it.
             let forget = "UPDATE inbox SET request = NULL, principal = '' WHERE id = ?1 AND dedup IS NOT NULL \

@@ -1,16 +1,15 @@
 //! One group of writes: decided in memory under the write lock, written, and committed once.
 //!
-//! What a single request is refused for (an old epoch, another head) is decided before anything is written, so that it
+//! What a single request is refused for (an old epoch, another head) is decided before anything of it is written, so that it
 //! fails alone. What fails while writing fails for all of the group.
 
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 use windflow_core::store::{Fault, WorkerId};
 use windflow_core::{Namespace, RunId, StoreError, Timestamp};
 
 use super::cache::{Cache, Known, signed, unsigned};
-use super::decide::Appended;
 use super::fault::{Failure, Moment};
 use super::place;
 use super::request::{Answer, Request};
@@ -23,7 +22,8 @@ pub(super) struct Group<'a> {
     pub(super) connection: &'a Connection,
     pub(super) cache: &'a mut Cache,
     pub(super) keys: HashMap<(Namespace, String), RunId>,
-    pub(super) journal: Vec<Appended>,
+    /// Writes a row of the journal. Each is written when it is decided: it is not touched again later, when it is cold.
+    pub(super) append: Option<CachedStatement<'a>>,
     /// Runs whose row must be written, each once.
     pub(super) changed: Vec<RunId>,
     pub(super) wrote: bool,
@@ -42,7 +42,7 @@ impl<'a> Group<'a> {
             connection,
             cache,
             keys: HashMap::new(),
-            journal: Vec::new(),
+            append: None,
             changed: Vec::new(),
             wrote: false,
             answers: Vec::new(),
@@ -158,7 +158,7 @@ impl<'a> Group<'a> {
 
     /// Writes what was decided. Says whether that was anything.
     fn write_rows(&mut self) -> Result<bool, Failure> {
-        let mut wrote = self.wrote || !self.journal.is_empty();
+        let mut wrote = self.wrote;
         let mut insert = self.connection.prepare_cached(sql::INSERT_RUN)?;
         let mut update = self.connection.prepare_cached(sql::UPDATE_RUN)?;
         for known in self.changed.iter().filter_map(|run| self.cache.runs.get(run)) {
@@ -195,11 +195,6 @@ impl<'a> Group<'a> {
                     .execute(params![id, state, updated_at, wake_at, problem, version, build, epoch, worker, until])?;
             }
             wrote = true;
-        }
-        let mut append = self.connection.prepare_cached(sql::APPEND)?;
-        for row in &self.journal {
-            let (last, at, epoch) = (signed(row.last.0), signed(row.at.0), signed(row.epoch.0));
-            append.execute(params![row.id, last, row.count as i64, at, epoch, row.finished, row.events])?;
         }
         Ok(wrote)
     }
