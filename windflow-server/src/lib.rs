@@ -11,6 +11,7 @@ pub mod exit;
 pub mod failure;
 mod graph;
 mod interrupt;
+mod opened;
 mod process;
 mod render;
 mod wire;

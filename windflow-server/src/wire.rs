@@ -25,6 +25,7 @@ use crate::cli::Global;
 use crate::config::{Config, TargetConfig};
 use crate::exit::Exit;
 use crate::failure::{ALLOW_SHELL, Failure, SHELL_OFF};
+use crate::opened::Opened;
 use crate::process::Process;
 use crate::render::output::Output;
 
@@ -44,6 +45,8 @@ pub struct Project {
     pub global: Global,
     /// Where to print.
     pub output: Output,
+    /// The state files this process has opened.
+    pub opened: Opened,
 }
 
 impl Project {
@@ -51,11 +54,11 @@ impl Project {
     ///
     /// # Errors
     /// When `windflow.yaml` is invalid.
-    pub fn open(process: Process, global: &Global, output: Output) -> Result<Self, Failure> {
+    pub fn open(process: Process, global: &Global, output: Output, opened: Opened) -> Result<Self, Failure> {
         let config = Config::load(global.config.as_deref(), &environment(&process))?;
         let asked = global.state.clone().or_else(|| process.variable("WINDFLOW_STATE").map(PathBuf::from));
         let state = process.working_dir.join(asked.unwrap_or_else(|| PathBuf::from(".windflow/state.db")));
-        Ok(Self { process, config, state, global: global.clone(), output })
+        Ok(Self { process, config, state, global: global.clone(), output, opened })
     }
 
     /// The folder the state file lies in.
@@ -81,7 +84,9 @@ impl Project {
     /// # Errors
     /// When it cannot be used.
     pub async fn store(&self) -> Result<SqliteStore, Failure> {
-        Ok(SqliteStore::open(&self.state, SqliteOptions::default()).await?)
+        let store = SqliteStore::open(&self.state, SqliteOptions::default()).await?;
+        self.opened.note(&store);
+        Ok(store)
     }
 
     /// Opens the state only if it is there already.

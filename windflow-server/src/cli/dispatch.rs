@@ -11,6 +11,7 @@ use super::{
 };
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::opened::Opened;
 use crate::process::Process;
 use crate::render::log;
 use crate::render::output::Output;
@@ -45,8 +46,11 @@ pub fn run(process: Process) -> Exit {
     };
     // A task of its own, so that a panic ends the command and not the process in the middle of a line.
     let done = runtime.block_on(async {
-        let command = tokio::spawn(dispatch(process, cli.global, cli.command, output.clone()));
-        command.await.unwrap_or(Ok(Exit::Failed))
+        let opened = Opened::default();
+        let command = tokio::spawn(dispatch(process, cli.global, cli.command, output.clone(), opened.clone()));
+        let done = command.await.unwrap_or(Ok(Exit::Failed));
+        opened.closed().await;
+        done
     });
     // Whatever still runs in the background is left as if the process had died.
     runtime.shutdown_background();
@@ -92,7 +96,13 @@ fn refuse(process: &Process, error: &clap::Error) -> Exit {
     }
 }
 
-async fn dispatch(process: Process, global: Global, command: Command, output: Output) -> Result<Exit, Failure> {
+async fn dispatch(
+    process: Process,
+    global: Global,
+    command: Command,
+    output: Output,
+    opened: Opened,
+) -> Result<Exit, Failure> {
     // These need no project, and work in a folder with a broken one.
     match command {
         Command::Completions(args) => return Ok(completions::completions(&args, &output)),
@@ -100,7 +110,7 @@ async fn dispatch(process: Process, global: Global, command: Command, output: Ou
         Command::DemoServer(args) => return demo_server::demo_server(&args, &output).await,
         _ => {}
     }
-    let project = Project::open(process, &global, output)?;
+    let project = Project::open(process, &global, output, opened)?;
     match command {
         Command::Run(args) => start::run(&project, args).await,
         Command::Resume(args) => resume::resume(&project, args).await,

@@ -217,6 +217,15 @@ fn a_run_that_a_newer_version_has_written_to_is_left_as_it_is() {
 }
 
 #[test]
+fn what_a_command_leaves_is_in_the_one_file() {
+    let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");
+    world.expect(0, "run w.yaml --run-id r");
+    std::fs::copy(world.dir.join(".windflow/state.db"), world.dir.join("copy.db")).unwrap();
+    let list = world.expect(0, "runs list --state copy.db");
+    assert!(list.out.contains("r  ") && list.out.contains("succeeded"), "{}", list.out);
+}
+
+#[test]
 fn many_that_begin_in_a_new_folder_at_once_all_do() {
     for _ in 0..3 {
         let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use windflow_core::StoreError;
 use windflow_core::store::{Bell, Fault, WorkerId};
 
@@ -105,7 +105,7 @@ async fn open_once(path: &Path, options: &SqliteOptions) -> Result<SqliteStore, 
     let inode = place::inode(&path).map_err(|error| {
         StoreError::new(Fault::Unusable, format_args!("{}: cannot look at the file: {error}", path.display()))
     })?;
-    let shared = Arc::new(Shared { path, inode, bell: Bell::new(), liveness, closed: Notify::new() });
+    let shared = Arc::new(Shared { path, inode, bell: Bell::new(), liveness, closed: watch::Sender::new(false) });
     let of = Arc::clone(&shared);
     std::thread::Builder::new()
         .name("windflow-sqlite".to_owned())
@@ -122,7 +122,7 @@ fn connect(path: &Path, patience: Duration) -> Result<Connection, rusqlite::Erro
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-         PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 2000",
+         PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384",
     )?;
     Ok(connection)
 }

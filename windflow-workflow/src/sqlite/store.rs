@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use windflow_core::run::Event;
 use windflow_core::store::{
     Batch, Bell, Claim, Created, Fault, Holder, InboxEntry, Lease, NewRun, RunQuery, Submission, WorkerId,
@@ -29,8 +29,8 @@ pub(super) struct Shared {
     pub inode: u64,
     pub bell: Bell,
     pub liveness: Liveness,
-    /// Rung when the writer has closed the file.
-    pub closed: Notify,
+    /// Whether the writer has closed the file.
+    pub closed: watch::Sender<bool>,
 }
 
 /// Keeps journals in one SQLite file.
@@ -77,8 +77,20 @@ impl SqliteStore {
         drop(requests);
         // With other clones about, the writer goes on for them.
         if writer.upgrade().is_none() {
-            shared.closed.notified().await;
+            Self::until_closed(&shared).await;
         }
+    }
+
+    /// Waits until the file is closed, which it is when the last clone has gone. Whoever ends the process after that leaves
+    /// all there is in the one file, and nothing in a log beside it: unless another process uses it, too.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move { Self::until_closed(&shared).await }
+    }
+
+    async fn until_closed(shared: &Shared) {
+        // The sender lives in `shared`: waiting ends only because it is closed.
+        let _ = shared.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     pub(super) fn pool(&self) -> &SqlitePool {

@@ -64,11 +64,17 @@ pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc:
             watch_log(&shared.path, &mut warned_at);
         }
     }
+    // Readers may still be about, and SQLite would then leave that to whoever closes the file last, who cannot do it.
+    if broken.is_none()
+        && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+    {
+        tracing::warn!(file = %shared.path.display(), %error, "the log stays beside the file");
+    }
     if let Err((_, error)) = connection.close() {
         tracing::warn!(file = %shared.path.display(), %error, "the store was not closed cleanly");
     }
     shared.liveness.let_go();
-    shared.closed.notify_one();
+    shared.closed.send_replace(true);
 }
 
 /// Rings for everybody when another process has written.
