@@ -38,6 +38,14 @@ impl HostTarget {
         {
             return Ok(Applied::Nothing);
         }
+        if let (Desired::Present(_), Some(user)) =
+            (&plan.desired, self.machine.foreign_owner(dir.path()).await.map_err(self.failed(name))?)
+        {
+            // It would run as another user from then on, and the one it belongs to would be locked out.
+            let what = format_args!("{} belongs to user {user}", dir.path().display());
+            let hint = "apply as that user, or destroy the stack first";
+            return Err(self.error(name, TargetErrorKind::Denied, what).with_hint(hint));
+        }
         let lock = self.machine.lock(&dir.apply_lock(), self.config.lock_patience).await.map_err(self.failed(name))?;
         let Some(_lock) = lock else {
             let what = "another apply of this stack is under way";
@@ -84,7 +92,12 @@ impl HostTarget {
         match &plan.desired {
             Desired::Present(stack) => self.bring_up(cx, dir, stack, &mine, &seen).await,
             Desired::Absent(_) => {
-                self.note(dir, &mine).await.map_err(self.failed(name))?;
+                match self.note(dir, &mine).await {
+                    // What frees space must not need any: a removal that is cut can be seen without this.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                    }
+                    noted => noted.map_err(self.failed(name))?,
+                }
                 cx.progress(format_args!("stopping {name}"));
                 self.take_down(dir, &seen).await.map_err(self.failed(name))?;
                 Ok(Applied::Revision(None))

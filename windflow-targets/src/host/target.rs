@@ -68,9 +68,12 @@ impl HostTarget {
                     (TargetErrorKind::Denied, "the folder must be writable for the user who deploys")
                 }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    (TargetErrorKind::Transient, "free some space and apply again")
+                    (TargetErrorKind::Transient, "free some space, then do it again")
                 }
                 io::ErrorKind::NotADirectory => (TargetErrorKind::Denied, "a file stands where a folder should be"),
+                io::ErrorKind::IsADirectory => {
+                    (TargetErrorKind::Denied, "a folder stands where a file should be: move it away")
+                }
                 _ => (TargetErrorKind::Transient, "apply again"),
             };
             self.error(&stack, kind, format_args!("{at} cannot be used: {error}")).with_hint(hint)
@@ -93,8 +96,9 @@ impl HostTarget {
         seen.current = revisions::current(machine, dir).await?;
         seen.supervised = machine.is_locked(&dir.supervisor_lock()).await?;
         seen.boot = machine.boot().await?;
-        let recorded = seen.state.services.values().flat_map(|instances| instances.values());
-        seen.alive = machine.alive(recorded.filter_map(|instance| instance.process).collect()).await?;
+        let all = seen.state.services.iter().flat_map(|(name, all)| all.iter().map(move |(n, one)| (name, *n, one)));
+        let recorded = all.filter_map(|(name, n, one)| Some((one.process?, dir.instance(name, n).path().to_owned())));
+        seen.alive = machine.alive(recorded.collect()).await?;
         Ok(seen)
     }
 
@@ -120,15 +124,18 @@ impl HostTarget {
             return Ok(changes);
         };
         for (name, service) in &observed.services {
-            let why = match &service.health {
-                Health::Stopped => "it is not running",
-                Health::Failed { why } => why,
+            let note = match &service.health {
+                Health::Stopped => "it is not running; it is started again".to_owned(),
+                Health::Failed { why } => format!("{why}; it is started again"),
+                // An apply is not done before it is healthy.
+                Health::Starting if seen.supervised => "it is starting; it is waited for".to_owned(),
+                Health::Unhealthy { why } if seen.supervised => format!("it is unhealthy: {why}; it is waited for"),
                 _ => continue,
             };
             if stack.services.contains_key(name) && !changes.iter().any(|change| change.service.as_ref() == Some(name))
             {
                 let change = Change::new(ChangeKind::Update, format!("services.{name}")).of(name.clone());
-                changes.push(change.note(format!("{why}; it is started again")));
+                changes.push(change.note(note));
             }
         }
         if !seen.supervised && seen.spec.is_some() {

@@ -200,6 +200,45 @@ async fn a_folder_that_was_replaced_by_its_copy_goes_on_as_the_stack() {
 }
 
 #[tokio::test]
+async fn a_copy_of_the_folder_has_nothing_to_do_with_what_runs() {
+    let (place, copy) = (Place::new(), Place::new());
+    let stack = stack([("db", sh("exec sleep 1000"))]);
+    let target = place.target();
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let pid = pid_of(&target, &stack, "db").await;
+    let copied = tokio::process::Command::new("cp").arg("-a").arg(place.root.join("ours")).arg(&copy.root).status();
+    assert!(copied.await.unwrap().success());
+    let other = copy.target();
+    assert_eq!(observe(&other, &stack).await.services["db"].health, Health::Stopped);
+    assert_eq!(other.deploy(&cx("two"), stack.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    assert_ne!(pid_of(&other, &stack, "db").await, pid);
+    other.destroy(&cx("three"), &stack.name).await.unwrap();
+    let db = observe(&target, &stack).await.services["db"].clone();
+    assert_eq!((db.health, db.instances[0].id.clone()), (Health::Healthy, pid.to_string()));
+    // By another name it is the same.
+    let link = copy.root.join("link");
+    std::os::unix::fs::symlink(&place.root, &link).unwrap();
+    let mut config = place.config("ours");
+    config.root = link;
+    let linked = windflow_targets::host::HostTarget::new(config);
+    assert_eq!(pid_of(&linked, &stack, "db").await, pid);
+    target.destroy(&cx("four"), &stack.name).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_a_folder_is_named() {
+    for file in ["spec.json", "state.json", "current.json"] {
+        let place = Place::new();
+        let target = place.target();
+        let stack = stack([("db", sh("exec sleep 1000"))]);
+        let path = place.dir(&stack).join(file);
+        fs::create_dir_all(&path).unwrap();
+        let error = target.deploy(&cx("one"), stack.clone()).await.unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()) && error.contains("move it away"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_whose_folder_was_removed_gets_another_with_its_next_start() {
     let place = Place::new();
     let target = place.target();

@@ -95,7 +95,7 @@ fn refused(small: &Small, answer: Result<Applied, PlanError>) -> bool {
     assert!(error.message.contains(small.0.root.to_str().unwrap()), "it names the folder: {error}");
     assert!(error.message.contains("No space left on device"), "{error}");
     assert_eq!(error.kind, TargetErrorKind::Transient, "{error}");
-    assert_eq!(error.hint.as_deref(), Some("free some space and apply again"), "{error}");
+    assert_eq!(error.hint.as_deref(), Some("free some space, then do it again"), "{error}");
     true
 }
 
@@ -150,6 +150,31 @@ async fn a_disk_that_fills_up_costs_no_service_that_runs() {
         .await;
         target.destroy(&cx("four"), &version("2").name).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_frees_space_needs_none() {
+    let small = Small::new();
+    let target = small.0.target();
+    target.deploy(&cx("one"), version("1")).await.unwrap();
+    let _ = fs::write(small.0.root.join("rest"), vec![b'x'; 8 << 20]);
+    assert_eq!(target.destroy(&cx("two"), &version("1").name).await.unwrap(), Applied::Revision(None));
+    assert!(small.0.marked(&small.0.root).is_empty());
+    assert!(!small.0.dir(&version("1")).exists());
+}
+
+#[tokio::test]
+async fn a_stack_of_another_user_is_taken_down_and_not_taken_over() {
+    let place = crate::place::Place::new();
+    let target = place.target();
+    target.deploy(&cx("one"), version("1")).await.unwrap();
+    let dir = place.dir(&version("1"));
+    std::os::unix::fs::chown(&dir, Some(65534), None).unwrap();
+    let answer = target.deploy(&cx("two"), version("2")).await;
+    let Err(PlanError::Target(error)) = answer else { panic!("{answer:?}") };
+    assert_eq!(error.kind, TargetErrorKind::Denied, "{error}");
+    assert!(error.message.contains(&format!("{} belongs to user 65534", dir.display())), "{error}");
+    assert_eq!(target.destroy(&cx("three"), &version("1").name).await.unwrap(), Applied::Revision(None));
 }
 
 #[tokio::test]

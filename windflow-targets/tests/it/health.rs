@@ -1,5 +1,6 @@
 //! Health gates what follows, and a verdict comes as soon as it is known.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use windflow_core::target::{
@@ -118,6 +119,35 @@ async fn a_service_that_falls_ill_later_shows_it() {
     assert_eq!(target.deploy(&cx("two"), cured.clone()).await.unwrap(), Applied::Revision(Some(2)));
     let after = observe(&target, &cured).await.services["db"].clone();
     assert_eq!((after.health, after.instances[0].restarts), (Health::Healthy, 0));
+}
+
+#[tokio::test]
+async fn an_apply_is_not_done_before_what_it_finds_is_healthy() {
+    let place = Place::new();
+    let target = place.target();
+    let sick = place.root.join("sick");
+    let mut service = sh("exec sleep 1000");
+    service.healthcheck =
+        Some(check(Probe::Exec(vec!["test".into(), "!".into(), "-e".into(), sick.display().to_string()])));
+    let stack = stack([("db", service)]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    assert_eq!(target.deploy(&cx("again"), stack.clone()).await.unwrap(), Applied::Nothing);
+    fs::write(&sick, "").unwrap();
+    eventually("it is ill", async || {
+        let health = observe(&target, &stack).await.services["db"].health.clone();
+        (matches!(health, Health::Unhealthy { .. }), health)
+    })
+    .await;
+    let plan = target.plan_for(&cx("look"), &Desired::Present(stack.clone())).await.unwrap();
+    let note = plan.changes[0].note.clone().unwrap();
+    assert!(note.starts_with("it is unhealthy: ") && note.ends_with("; it is waited for"), "{note}");
+    let error = target.deploy(&cx("two"), stack.clone()).await.unwrap_err();
+    let PlanError::Target(error) = error else { panic!("{error}") };
+    assert_eq!(error.kind, TargetErrorKind::Unhealthy, "{error}");
+    fs::remove_file(&sick).unwrap();
+    let pid = crate::place::pid_of(&target, &stack, "db").await;
+    assert_eq!(target.deploy(&cx("three"), stack.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    assert_eq!(crate::place::pid_of(&target, &stack, "db").await, pid, "it was waited for, and not started again");
 }
 
 #[tokio::test]

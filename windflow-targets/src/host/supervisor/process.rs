@@ -62,11 +62,12 @@ impl Process {
         }
     }
 
-    /// Takes over one that another supervisor started; `None` when it lives no more.
+    /// Takes over one that another supervisor started; `None` when it lives no more, or is of another stack whose records
+    /// were copied here.
     pub fn adopt(id: ProcessId, identity: Option<ContentHash>, mark: Mark) -> Option<Self> {
         let handle = handle_of(id.pid).ok()?;
         // Asked after the handle was opened: from here on the handle is of this process and no other.
-        procfs::is_alive(id).then(|| Self {
+        (procfs::is_alive(id) && procfs::may_be_of(id.pid, &mark.instance)).then(|| Self {
             id,
             identity,
             started: Instant::now(),

@@ -75,8 +75,11 @@ pub(crate) trait Machine: fmt::Debug + Send + Sync + 'static {
     async fn is_locked(&self, path: &Path) -> io::Result<bool>;
     /// Which boot this is.
     async fn boot(&self) -> io::Result<String>;
-    /// Which of these processes live.
-    async fn alive(&self, of: Vec<ProcessId>) -> io::Result<BTreeSet<ProcessId>>;
+    /// Which of these processes live, each of the instance with this folder. In a copy of a folder, the processes that run
+    /// are of the original.
+    async fn alive(&self, of: Vec<(ProcessId, PathBuf)>) -> io::Result<BTreeSet<ProcessId>>;
+    /// The user this folder belongs to, if that is another than ours.
+    async fn foreign_owner(&self, dir: &Path) -> io::Result<Option<u32>>;
     /// Who listens on these ports.
     async fn listeners(&self, ports: BTreeSet<u16>) -> io::Result<Vec<Listener>>;
     /// A program that can be run: itself when absolute, else the first found in these folders.

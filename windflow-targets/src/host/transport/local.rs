@@ -54,6 +54,11 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// An error that names the file it is about.
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
 }
@@ -61,7 +66,7 @@ fn is_program(path: &Path) -> bool {
 #[async_trait]
 impl Machine for LocalMachine {
     async fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        if_there(fs::read(path))
+        if_there(fs::read(path)).map_err(named(path))
     }
 
     async fn read_from(&self, path: &Path, offset: u64) -> io::Result<Option<Piece>> {
@@ -74,15 +79,15 @@ impl Machine for LocalMachine {
     }
 
     async fn write(&self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
-        files::write_file(path, &bytes, true)
+        files::write_file(path, &bytes, true).map_err(named(path))
     }
 
     async fn create_new(&self, path: &Path, bytes: Vec<u8>) -> io::Result<bool> {
-        files::create_new_file(path, &bytes)
+        files::create_new_file(path, &bytes).map_err(named(path))
     }
 
     async fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let Some(entries) = if_there(fs::read_dir(dir))? else { return Ok(Vec::new()) };
+        let Some(entries) = if_there(fs::read_dir(dir)).map_err(named(dir))? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
         for entry in entries {
             names.extend(entry?.file_name().into_string());
@@ -92,11 +97,11 @@ impl Machine for LocalMachine {
     }
 
     async fn make_dirs(&self, dir: &Path) -> io::Result<()> {
-        files::make_dirs(dir)
+        files::make_dirs(dir).map_err(named(dir))
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
-        files::remove(path)
+        files::remove(path).map_err(named(path))
     }
 
     async fn remove_empty(&self, dir: &Path) -> io::Result<()> {
@@ -111,9 +116,9 @@ impl Machine for LocalMachine {
         loop {
             // The folder goes with the stack; whoever takes the lock next makes it again.
             if let Some(dir) = path.parent() {
-                files::make_dirs(dir)?;
+                files::make_dirs(dir).map_err(named(dir))?;
             }
-            if let Some(Some(file)) = if_there(files::try_lock(path))? {
+            if let Some(Some(file)) = if_there(files::try_lock(path)).map_err(named(path))? {
                 return Ok(Some(Box::new(file)));
             }
             if Instant::now() >= until {
@@ -124,15 +129,22 @@ impl Machine for LocalMachine {
     }
 
     async fn is_locked(&self, path: &Path) -> io::Result<bool> {
-        files::is_locked(path)
+        files::is_locked(path).map_err(named(path))
     }
 
     async fn boot(&self) -> io::Result<String> {
         procfs::boot()
     }
 
-    async fn alive(&self, of: Vec<ProcessId>) -> io::Result<BTreeSet<ProcessId>> {
-        Ok(of.into_iter().filter(|id| procfs::is_alive(*id)).collect())
+    async fn alive(&self, of: Vec<(ProcessId, PathBuf)>) -> io::Result<BTreeSet<ProcessId>> {
+        let lives =
+            |(id, instance): &(ProcessId, PathBuf)| procfs::is_alive(*id) && procfs::may_be_of(id.pid, instance);
+        Ok(of.into_iter().filter(lives).map(|(id, _)| id).collect())
+    }
+
+    async fn foreign_owner(&self, dir: &Path) -> io::Result<Option<u32>> {
+        let found = if_there(fs::metadata(dir)).map_err(named(dir))?;
+        Ok(found.map(|found| found.uid()).filter(|owner| *owner != rustix::process::geteuid().as_raw()))
     }
 
     async fn listeners(&self, ports: BTreeSet<u16>) -> io::Result<Vec<Listener>> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::state::{MARK, ProcessId, SUPERVISOR_MARK};
@@ -63,6 +64,13 @@ fn folder_in(pid: i32, variable: &str) -> Option<PathBuf> {
 /// The folder of the instance a process belongs to, if it carries our mark.
 fn instance_of(pid: i32) -> Option<PathBuf> {
     folder_in(pid, MARK)
+}
+
+/// Whether a process may be of the instance with this folder: it carries no mark that says otherwise. A folder may have
+/// several names.
+pub(crate) fn may_be_of(pid: i32, instance: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    instance_of(pid).is_none_or(|mark| mark == instance || id(&mark).is_some_and(|mark| Some(mark) == id(instance)))
 }
 
 /// The living processes that carry the mark of such an instance, the oldest first.
