@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use windflow_core::run::{Event, Run, StepState};
 use windflow_core::sink::Emitted;
-use windflow_core::store::{Holder, WorkerId};
+use windflow_core::store::{Fault, Holder, WorkerId};
 use windflow_core::{
     Clock as _, Engine, EventSink, Guarantee, NodeIndex, NodeName, OnUnknown, Principal, Recorded, Request, RunId,
-    RunState, Seq, Store, StoreError, SystemClock, Timestamp, Workflow,
+    RunState, Seq, Store, StoreError, SubmitError, SystemClock, Timestamp, Workflow,
 };
 
 use crate::exit::Exit;
@@ -122,6 +122,15 @@ impl Tail {
     }
 }
 
+/// What became of the wish to cancel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    No,
+    Asked,
+    NotRecorded,
+    Recorded,
+}
+
 /// How a run is watched.
 #[derive(Debug)]
 pub struct Watch<'p> {
@@ -161,7 +170,11 @@ impl Watch<'_> {
         let left = self.watch(&mut tail, &mut progress, interrupt).await;
         progress.end();
         self.leave(interrupt).await;
-        let left = left?;
+        // Something has begun, and is to be gone on with: not reaching the state means another thing than before that.
+        let left = left.map_err(|failure| match failure.exit {
+            Exit::Unavailable => Failure { exit: Exit::Left, ..failure },
+            _ => failure,
+        })?;
         // What was decided while letting go of it belongs to the story.
         for recorded in tail.news().await? {
             tail.fold(&recorded)?;
@@ -180,7 +193,7 @@ impl Watch<'_> {
         progress: &mut Progress,
         interrupt: &mut Interrupt,
     ) -> Result<bool, Failure> {
-        let mut cancelled = false;
+        let mut cancel = Cancel::No;
         let mut told = false;
         let mut elsewhere = None;
         let mut settled = !self.asked;
@@ -199,12 +212,22 @@ impl Watch<'_> {
                     progress.say(&tail.run, &node, &said);
                 }
             }
+            if matches!(cancel, Cancel::Asked | Cancel::NotRecorded) {
+                cancel = self.cancel(tail.run.id(), cancel, progress).await?;
+            }
             self.tell_holder(tail, progress, &mut elsewhere).await?;
             if let Some(why) = self.engine.why_left_alone(tail.run.id()) {
                 let id = tail.run.id();
                 let failure = Failure::from(why);
                 let hint = failure.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
-                return Err(failure.hint(format!("{hint}then go on with it: windflow resume {id}")));
+                let resume = report::driving(&tail.run, &format!("windflow resume {id}"));
+                let hint = match cancel {
+                    Cancel::NotRecorded => {
+                        format!("{hint}the cancel is not recorded: windflow runs cancel {id}, then {resume}")
+                    }
+                    _ => format!("{hint}then go on with it: {resume}"),
+                };
+                return Err(failure.hint(hint));
             }
             let state = tail.run.state();
             let rests = matches!(state, RunState::Stuck | RunState::Paused) && !self.is_open(tail);
@@ -218,7 +241,7 @@ impl Watch<'_> {
             progress.hint = match state {
                 _ if elsewhere.is_some() => "Ctrl-C leaves it to whoever drives it",
                 RunState::Waiting => "Ctrl-C leaves it waiting",
-                _ if cancelled => "Ctrl-C leaves it as it is",
+                _ if cancel != Cancel::No => "Ctrl-C leaves it as it is",
                 _ => "Ctrl-C cancels",
             };
             progress.draw(&tail.run, SystemClock.now());
@@ -238,9 +261,8 @@ impl Watch<'_> {
                         return Ok(true);
                     }
                     (Wish::Cancel, _) => {
-                        cancelled = true;
+                        cancel = Cancel::Asked;
                         progress.note("cancelling, and undoing what was done; Ctrl-C again leaves it as it is");
-                        self.cancel(tail.run.id()).await?;
                     }
                 },
                 () = self.bell.rung.notified() => {}
@@ -294,11 +316,17 @@ impl Watch<'_> {
         Ok(holder.filter(|holder| holder.worker != *self.engine.worker()))
     }
 
-    async fn cancel(&self, id: &RunId) -> Result<(), Failure> {
+    async fn cancel(&self, id: &RunId, before: Cancel, progress: &mut Progress) -> Result<Cancel, Failure> {
         let request = Request::Cancel { reason: "Ctrl-C".to_owned() };
         match self.engine.submit(id, request, self.principal(), None).await {
             // It was over before the key was pressed, and says so by itself.
-            Ok(_) | Err(windflow_core::SubmitError::Refused { .. }) => Ok(()),
+            Ok(_) | Err(SubmitError::Refused { .. }) => Ok(Cancel::Recorded),
+            Err(SubmitError::Store(error)) if matches!(error.fault, Fault::Full | Fault::Unavailable) => {
+                if before == Cancel::Asked {
+                    progress.note(&format!("  the cancel cannot be recorded yet, and is tried again: {error}"));
+                }
+                Ok(Cancel::NotRecorded)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use windflow_core::target::{Applied, Plan, Target};
 
 use super::args_stack::{ApplyArgs, StackArgs, TargetArgs};
-use super::place::{Call, Place, agreed, target};
+use super::place::{Call, Place, agreed, of_others, target};
 use super::plan::{self, PlanFile};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -34,6 +34,12 @@ pub async fn apply(project: &Project, args: &ApplyArgs) -> Result<Exit, Failure>
     let place = Place::find(project, &on, &args.consent).await?;
     let Place { named, target, call, mut interrupt } = place;
     let plan = call.run(project, &mut interrupt, plan::of(&*target, &call.cx, &named)).await?;
+    if plan.base.is_none() {
+        for owner in of_others(&*target, &call, named.name()).await {
+            let what = format!("note: owner '{owner}' has a stack of this name there; this is another, beside it");
+            project.output.progress(&what);
+        }
+    }
     carry_out(project, &call, &mut interrupt, &*target, &plan, args.yes).await
 }
 

@@ -15,6 +15,7 @@ use super::args::RunArgs;
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::render::text::{columns, indent};
 use crate::wire::Project;
 
 /// How long the other process may take until its run is durable.
@@ -69,7 +70,7 @@ pub async fn run(project: &Project, args: &RunArgs, id: &RunId, input: &Value) -
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(tell(project, id, &log, "started"))
+    Ok(tell(project, id, &log, "started", args.drive.allow_shell))
 }
 
 /// Whether a process of its own could drive a run that is there, once that is asked of it: told here, because nobody
@@ -85,14 +86,19 @@ pub fn resume(project: &Project, id: &RunId, allow_shell: bool) -> Result<Exit, 
     command.arg("resume").args(allow_shell.then_some("--allow-shell"));
     command.args(["--background", "--", id.as_str()]);
     let (_child, log) = start(project, command, id)?;
-    Ok(tell(project, id, &log, "is driven"))
+    Ok(tell(project, id, &log, "is driven", allow_shell))
 }
 
-fn tell(project: &Project, id: &RunId, log: &std::path::Path, what: &str) -> Exit {
+fn tell(project: &Project, id: &RunId, log: &std::path::Path, what: &str, allow_shell: bool) -> Exit {
     let output = &project.output;
     output.document(&json!({ "version": 1, "kind": "detached", "run": id, "log": log }));
     output.text(format!("run {id} {what} in the background; it writes to {}", log.display()));
-    output.text(format!("next:\n  windflow resume {id}         # watch it\n  windflow runs cancel {id}    # stop it"));
+    let shell = if allow_shell { " --allow-shell" } else { "" };
+    let next = [
+        vec![format!("windflow resume {id}{shell}"), "# watch it".to_owned()],
+        vec![format!("windflow runs cancel {id}"), "# stop it".to_owned()],
+    ];
+    output.text(format!("next:\n{}", indent(&columns(&next), 2)));
     Exit::Success
 }
 

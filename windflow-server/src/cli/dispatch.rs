@@ -128,7 +128,7 @@ async fn dispatch(
         Command::Scale(args) => change::scale(&project, &args).await,
         Command::Restart(args) => change::restart(&project, &args).await,
         Command::Targets => status::targets(&project).await,
-        Command::Init => init::init(&project),
+        Command::Init => init::init(&project).await,
         Command::Completions(_) | Command::Schema(_) | Command::DemoServer(_) => Ok(Exit::Success),
     }
 }

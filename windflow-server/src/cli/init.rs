@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use serde_json::json;
 
+use super::args_stack::ConsentArgs;
+use super::place::Call;
 use crate::config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -14,10 +16,12 @@ const STACK: &str = include_str!("../../assets/stack.yaml");
 const CONFIG: &str = include_str!("../../assets/windflow.yaml");
 
 /// Writes a small working example; what is there already stays as it is.
-pub fn init(project: &Project) -> Result<Exit, Failure> {
+pub async fn init(project: &Project) -> Result<Exit, Failure> {
     let program = project.process.program.to_string_lossy();
     let program = serde_json::to_string(&program).map_err(Failure::failed)?;
-    let owner = owner(project);
+    // Under another owner, nobody would see what runs already.
+    let deployed = has_stacks(project).await;
+    let owner = if deployed { project.config.owner.to_string() } else { owner(project) };
     let files = [
         (config::FILE, CONFIG.replace("OWNER", &owner)),
         ("stack.yaml", STACK.replace("PROGRAM", &program)),
@@ -44,11 +48,25 @@ pub fn init(project: &Project) -> Result<Exit, Failure> {
     output.document(&json!({ "version": 1, "kind": "init", "written": written, "kept": kept }));
     written.iter().for_each(|name| output.text(format!("wrote {name}")));
     kept.iter().for_each(|name| output.text(format!("kept  {name}, which was there")));
+    if deployed && written.contains(&config::FILE) {
+        output.text(format!("note: the owner is '{owner}', because stacks of that owner are deployed already"));
+    }
     output.text(
         "next:\n  windflow run workflow.yaml    # deploys stack.yaml and checks that it answers\n  \
          windflow status stack.yaml    # what runs\n  windflow destroy stack.yaml   # takes it down again",
     );
     Ok(Exit::Success)
+}
+
+/// Whether anything is deployed under the owner that counts until now.
+async fn has_stacks(project: &Project) -> bool {
+    let call = Call::new(project, &ConsentArgs::default());
+    for target in project.targets().into_values() {
+        if target.stacks(&call.cx).await.is_ok_and(|stacks| !stacks.is_empty()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// An owner made of the folder's name, so that two projects do not meet.

@@ -37,18 +37,30 @@ impl Place {
             let listed = async { target.stacks(&call.cx).await.map_err(Failure::before) };
             let there = call.run(project, &mut interrupt, listed).await?;
             if !there.contains(name) {
-                return Err(missing(name, &*target, &there));
+                let owners = of_others(&*target, &call, name).await;
+                return Err(missing(name, &*target, &there, &owners));
             }
         }
         Ok(Self { named, target, call, interrupt })
     }
 }
 
-fn missing(name: &StackName, target: &dyn Target, there: &[StackName]) -> Failure {
+/// Who else has a stack of this name on a target.
+pub async fn of_others(target: &dyn Target, call: &Call, name: &StackName) -> Vec<String> {
+    // Only worth a word: where it cannot be found out, nothing is said.
+    let found = target.discover(&call.cx).await.unwrap_or_default();
+    found.into_iter().filter(|found| found.name == *name).filter_map(|found| found.owner).collect()
+}
+
+fn missing(name: &StackName, target: &dyn Target, there: &[StackName], owners: &[String]) -> Failure {
     let names: Vec<&str> = there.iter().map(StackName::as_str).collect();
     let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Failure::usage(format_args!("there is no stack '{name}' on target '{}'", target.name()))
-        .hint(format!("stacks there: {known}; a stack that is not deployed is named by its file"))
+    let failure = Failure::usage(format_args!("there is no stack '{name}' on target '{}'", target.name()));
+    if let Some(owner) = owners.first() {
+        let hint = "to work on it, let windflow.yaml say so";
+        return failure.hint(format!("owner '{owner}' has a stack of this name there: {hint}: `owner: {owner}`"));
+    }
+    failure.hint(format!("stacks there: {known}; a stack that is not deployed is named by its file"))
 }
 
 /// What a command says about a stack.

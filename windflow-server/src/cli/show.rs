@@ -30,9 +30,9 @@ pub async fn show(project: &Project, args: &IdArgs) -> Result<Exit, Failure> {
     if !asked.is_empty() {
         let asked: Vec<&str> = asked.iter().map(|entry| entry.submission.request.name()).collect();
         project.output.text(format!(
-            "asked, and not taken in yet: {}\nnext:\n  windflow resume {}    # drive it",
+            "asked, and not taken in yet: {}\nnext:\n  {}    # drive it",
             asked.join(", "),
-            args.id
+            report::driving(&tail.run, &format!("windflow resume {}", args.id))
         ));
     }
     if let Some(Failure { message, hint, .. }) = &lacks {

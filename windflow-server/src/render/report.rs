@@ -3,7 +3,7 @@
 use serde_json::Value;
 use windflow_core::run::{Run, StepState};
 use windflow_core::store::Holder;
-use windflow_core::{RunState, Timestamp};
+use windflow_core::{Request, RunState, Timestamp};
 
 use super::holder;
 use super::output::{Output, Tone};
@@ -116,9 +116,17 @@ pub fn waits(run: &Run) -> Vec<String> {
     lines
 }
 
+/// A command that drives this run, with what it needs for that.
+pub fn driving(run: &Run, command: &str) -> String {
+    let plan = run.workflow();
+    let shell = plan.indices().any(|at| plan.node(at).uses.as_str() == "shell");
+    format!("{command}{}", if shell { " --allow-shell" } else { "" })
+}
+
 /// The commands to type next, and what each does.
 fn next(run: &Run) -> Vec<Vec<String>> {
     let id = run.id();
+    let driving = |command: String| driving(run, &command);
     let mut rows = Vec::new();
     let mut add = |command: String, does: &str| rows.push(vec![command, format!("# {does}")]);
     match run.state() {
@@ -129,19 +137,20 @@ fn next(run: &Run) -> Vec<Vec<String>> {
                     StepState::Unresolved => {
                         let node = step.name;
                         add(
-                            format!("windflow runs resolve {id} {node} --happened JSON --reason WHY"),
+                            driving(format!("windflow runs resolve {id} {node} --happened JSON --reason WHY")),
                             "it has happened",
                         );
                         add(
-                            format!("windflow runs resolve {id} {node} --did-not --reason WHY"),
+                            driving(format!("windflow runs resolve {id} {node} --did-not --reason WHY")),
                             "it has not: try again",
                         );
-                        add(format!("windflow runs resolve {id} {node} --fail --reason WHY"), "it counts as failed");
+                        let fail = format!("windflow runs resolve {id} {node} --fail --reason WHY");
+                        add(driving(fail), "it counts as failed");
                     }
                     StepState::UndoFailed => {
-                        add(format!("windflow runs retry {id}"), "try to undo it again");
+                        add(driving(format!("windflow runs retry {id}")), "try to undo it again");
                         add(
-                            format!("windflow runs resolve {id} {} --undone --reason WHY", step.name),
+                            driving(format!("windflow runs resolve {id} {} --undone --reason WHY", step.name)),
                             "undone by hand",
                         );
                     }
@@ -151,12 +160,14 @@ fn next(run: &Run) -> Vec<Vec<String>> {
             add(format!("windflow runs give-up {id}"), "end it as failed, with the leftovers listed");
         }
         RunState::Failed => {
-            add(format!("windflow runs retry {id}"), "try the failed steps again");
-            add(format!("windflow runs compensate {id}"), "undo what was done");
+            if run.may(&Request::Compensate).is_ok() {
+                add(driving(format!("windflow runs retry {id}")), "try the failed steps again");
+                add(driving(format!("windflow runs compensate {id}")), "undo what was done");
+            }
             add(format!("windflow runs show {id}"), "every step");
         }
         RunState::Paused => {
-            add(format!("windflow resume {id}"), "go on");
+            add(driving(format!("windflow resume {id}")), "go on");
             add(format!("windflow runs cancel {id}"), "undo what was done");
         }
         RunState::Compensated | RunState::Terminated => add(format!("windflow runs events {id}"), "what happened"),
@@ -171,7 +182,7 @@ fn next(run: &Run) -> Vec<Vec<String>> {
                     }
                 }
             }
-            add(format!("windflow resume {id}"), "drive it, or follow whoever does");
+            add(driving(format!("windflow resume {id}")), "drive it, or follow whoever does");
         }
         _ => {}
     }

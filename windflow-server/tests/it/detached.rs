@@ -109,6 +109,6 @@ fn a_run_whose_state_was_removed_is_told_and_left() {
     world.until_state("r", "running");
     std::fs::remove_dir_all(world.dir.join(".windflow")).unwrap();
     let done = run.done();
-    assert_eq!(done.code, 69, "{}", done.err);
+    assert_eq!(done.code, 75, "{}", done.err);
     assert!(done.err.contains("was removed or replaced while it was open"), "{}", done.err);
 }

@@ -51,6 +51,26 @@ fn the_example_runs_answers_and_goes() {
 }
 
 #[test]
+fn what_is_deployed_is_not_lost_to_another_owner() {
+    let world =
+        World::with("s.yaml", "name: s\nservices:\n  a: { x-windflow: { process: { command: [sleep, \"1000\"] } } }\n");
+    world.expect(0, "apply s.yaml --yes");
+    let init = world.expect(0, "init");
+    assert!(init.out.contains("note: the owner is 'default'"), "{}", init.out);
+    world.expect(0, "status s");
+    assert!(world.expect(0, "plan s.yaml").out.contains("is as it should be"));
+    // Somebody changes it by hand.
+    world.write("windflow.yaml", "owner: team\n");
+    let lost = world.expect(64, "status s");
+    assert!(lost.err.contains("owner 'default' has a stack of this name there"), "{}", lost.err);
+    let beside = world.expect(0, "apply s.yaml --yes");
+    assert!(beside.err.contains("owner 'default' has a stack of this name there; this is another"), "{}", beside.err);
+    world.expect(0, "destroy s --yes");
+    world.write("windflow.yaml", "owner: default\n");
+    world.expect(0, "destroy s --yes");
+}
+
+#[test]
 fn a_plan_is_2_and_is_applied_as_it_was_made() {
     let (world, port) = example();
     let plan = world.expect(2, "plan stack.yaml --out plan.json");
