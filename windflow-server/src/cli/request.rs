@@ -14,7 +14,7 @@ use super::{background, resume};
 use crate::drive::Tail;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::render::holder;
+use crate::render::{holder, report};
 use crate::wire::Project;
 
 /// How long whoever drives a run may take to notice that something was asked.
@@ -59,7 +59,9 @@ async fn ask_once(
             Some(held) => format!("not taken in yet: {}", holder::sentence(held)),
             None => "nobody drives it now".to_owned(),
         };
-        project.output.text(format!("{how}\nnext:\n  windflow resume {id}    # drive it"));
+        let run = Tail::read(store, id).await?;
+        let resume = report::driving(&run, &format!("windflow resume {id}"));
+        project.output.text(format!("{how}\nnext:\n  {resume}    # drive it"));
     }
     Ok(Exit::Success)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use windflow_core::target::{
     Applied, Context, Desired, EnvValue, Health, Plan, Stack, Target as _, TargetError, TargetErrorKind, diff,
 };
@@ -20,6 +20,9 @@ use super::state::{Doing, Order, RunSpec, StackSpec, StackState, decode};
 
 /// How long a supervisor may take to come up.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// After so long without an answer, whoever waits is told for what.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The values of secrets, by service and variable.
 type Values = BTreeMap<ServiceName, BTreeMap<String, String>>;
@@ -99,7 +102,7 @@ impl HostTarget {
                     noted => noted.map_err(self.failed(name))?,
                 }
                 cx.progress(format_args!("stopping {name}"));
-                self.take_down(dir, &seen).await.map_err(self.failed(name))?;
+                self.take_down(cx, dir, &seen).await.map_err(self.failed(name))?;
                 Ok(Applied::Revision(None))
             }
         }
@@ -161,7 +164,7 @@ impl HostTarget {
         cx.progress(format_args!("going back: {why}"));
         let Some(base) = &seen.current else {
             let seen = self.seen(dir).await.map_err(self.failed(name))?;
-            self.take_down(dir, &seen).await.map_err(self.failed(name))?;
+            self.take_down(cx, dir, &seen).await.map_err(self.failed(name))?;
             return Ok(Applied::RolledBack { to: None, why });
         };
         let back = ContentHash::of_value(&serde_json::json!({ "back from": mine.intent, "to": base.number }));
@@ -348,11 +351,24 @@ impl HostTarget {
     }
 
     /// Stops everything of the stack.
-    async fn stop(&self, dir: &StackDir) -> io::Result<()> {
+    async fn stop(&self, cx: &Context, dir: &StackDir, seen: &Seen) -> io::Result<()> {
         let mut tries = 0;
+        // Services end one after the other, each within its grace period.
+        let graces = seen.spec.iter().flat_map(|spec| spec.services.values()).map(|run| run.stop_grace);
+        let patience = graces.fold(SUPERVISOR_PATIENCE, Duration::saturating_add);
         loop {
             tries += 1;
-            match self.reach(dir, &Order::Stop).await?.stopped().await {
+            let mut link = self.reach(dir, &Order::Stop).await?;
+            let late = async {
+                sleep(SILENCE).await;
+                cx.progress(format_args!("still waiting for the {} to stop everything", supervisor(seen)));
+                std::future::pending::<std::convert::Infallible>().await
+            };
+            let stopped = tokio::select! {
+                stopped = timeout(patience, link.stopped()) => stopped.unwrap_or_else(|_| Err(no_answer(seen))),
+                never = late => match never {},
+            };
+            match stopped {
                 // It was ending already, by an order that was cut, or was killed: another makes sure.
                 Err(error) if tries < 3 && error.kind() == io::ErrorKind::UnexpectedEof => {}
                 done => return done,
@@ -368,11 +384,11 @@ impl HostTarget {
     }
 
     /// Stops everything of the stack and removes it.
-    async fn take_down(&self, dir: &StackDir, seen: &Seen) -> io::Result<()> {
+    async fn take_down(&self, cx: &Context, dir: &StackDir, seen: &Seen) -> io::Result<()> {
         // One that died may have left processes nobody recorded, and its records may be lost: a new one finds them by their
         // mark.
         if seen.supervised || self.ever_ran(dir).await? {
-            self.stop(dir).await?;
+            self.stop(cx, dir, seen).await?;
             let until = Instant::now() + SUPERVISOR_PATIENCE;
             while self.machine.is_locked(&dir.supervisor_lock()).await? {
                 if Instant::now() >= until {
@@ -393,6 +409,18 @@ impl HostTarget {
         self.machine.remove(dir.path()).await?;
         self.machine.remove_empty(dir.owner_dir()).await
     }
+}
+
+/// Who looks after the stack, as far as it is known.
+fn supervisor(seen: &Seen) -> String {
+    let process = seen.state.supervisor.map(|id| format!(" (process {})", id.pid));
+    format!("supervisor{}", process.unwrap_or_default())
+}
+
+fn no_answer(seen: &Seen) -> io::Error {
+    let kill = seen.state.supervisor.map(|id| format!(": end it, kill -9 {}", id.pid));
+    let what = format!("the {} does not answer{}", supervisor(seen), kill.unwrap_or_default());
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 /// Returns when the call should come to its end: it was cancelled, or its time is up.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use windflow_core::target::{
     Applied, Condition, Context, Dependency, Desired, EnvValue, Health, PlanError, Replicas, Restart, Stack,
     Target as _, TargetErrorKind, TargetExt as _,
@@ -324,6 +325,27 @@ async fn values_of_secrets_are_never_on_disk() {
     .await;
     assert!(place.holds(canary).is_empty());
     assert!(!place.holds("password ***").is_empty(), "what it printed is masked in the log");
+}
+
+#[tokio::test]
+async fn a_supervisor_that_hangs_is_named() {
+    let place = Place::new();
+    let target = place.target();
+    let mut service = sh("exec sleep 1000");
+    service.stop_grace_period = Some(Duration::from_secs(1));
+    let stack = stack([("db", service)]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let supervisor = place.supervisors()[0];
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::STOP).unwrap();
+    // Its patience passes at once: nothing else will.
+    tokio::time::pause();
+    let error = target.destroy(&cx("two"), &stack.name).await.unwrap_err();
+    tokio::time::resume();
+    let told = format!("the supervisor (process {supervisor}) does not answer: end it, kill -9 {supervisor}");
+    assert!(error.to_string().contains(&told), "{error}");
+    kill(supervisor);
+    target.destroy(&cx("three"), &stack.name).await.unwrap();
+    assert!(place.marked(&place.root).is_empty());
 }
 
 #[tokio::test]
