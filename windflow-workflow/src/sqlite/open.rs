@@ -122,7 +122,7 @@ fn connect(path: &Path, patience: Duration) -> Result<Connection, rusqlite::Erro
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-         PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -16384",
+         PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 2000",
     )?;
     Ok(connection)
 }

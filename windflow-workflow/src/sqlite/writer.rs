@@ -23,6 +23,14 @@ const MOST: usize = 4_096;
 /// How long the lock is left to others that write to the same file.
 const TURN: Duration = Duration::from_millis(5);
 
+/// So many calls in one commit are a burst.
+const BURST: usize = 100;
+
+/// After how many pages the log is taken into the file. A short log is written over again and again, which a disk does
+/// faster than to make it longer; a long one is taken in less often, and that takes longer than the commits of a burst.
+const SHORT_LOG: &str = "PRAGMA wal_autocheckpoint = 2000";
+const LONG_LOG: &str = "PRAGMA wal_autocheckpoint = 8000";
+
 /// A log of this size is worth a warning; it should have been taken into the file long before.
 const LARGE_LOG: u64 = 64 * 1024 * 1024;
 
@@ -32,6 +40,7 @@ pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc:
     let mut broken: Option<StoreError> = None;
     let mut warned_at = LARGE_LOG;
     let mut commits = 0_u64;
+    let (mut burst, mut recent) = (false, 0_usize);
     let mut group = Vec::new();
     while requests.blocking_recv_many(&mut group, MOST) > 0 {
         let mut group = std::mem::take(&mut group);
@@ -46,6 +55,12 @@ pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc:
         if let Some(error) = &broken {
             group.into_iter().for_each(|request| request.fail(error.clone()));
             continue;
+        }
+        // A small commit between large ones ends no burst.
+        recent = group.len().max(recent - recent.div_ceil(16));
+        if std::mem::replace(&mut burst, recent > BURST) != burst {
+            // It changes when, and not whether.
+            let _ = sql::number(&connection, if burst { LONG_LOG } else { SHORT_LOG });
         }
         let done = Group::new(shared, &connection, &mut cache).run(group);
         if done.foreign {
