@@ -84,14 +84,12 @@ impl Advance<'_> {
         } else {
             [StepState::Failed, StepState::Unresolved].as_slice()
         };
-        let mut corrected = BTreeMap::new();
+        if let Some(why) = self.run.not_correctable(&inputs) {
+            return Err(Refused::NotNow { request: "retry", why });
+        }
+        let mut corrected: BTreeMap<NodeIndex, Value> = BTreeMap::new();
         for (name, input) in inputs {
-            let node = self.find(&name, "retry")?;
-            if !wanted.contains(&self.state(node)) || self.run.phase == Phase::Compensating {
-                let why = format!("'{name}' has not failed, so its input cannot be corrected");
-                return Err(Refused::NotNow { request: "retry", why });
-            }
-            corrected.insert(node, input);
+            corrected.insert(self.find(&name, "retry")?, input);
         }
         let nodes: Vec<(NodeIndex, Option<Value>)> = self
             .run
@@ -122,13 +120,23 @@ impl Run {
         };
         let why = match (request, over) {
             (Request::Retry { .. } | Request::Compensate, Some(RunState::Failed)) => {
-                if self.undo_pending.is_empty() {
-                    return Ok(());
+                let inputs = match request {
+                    Request::Retry { inputs } => self.not_correctable(inputs),
+                    _ => None,
+                };
+                match (self.undo_pending.is_empty(), inputs) {
+                    (true, None) => return Ok(()),
+                    (true, Some(why)) => why,
+                    (false, _) => "some of its steps have been undone".to_owned(),
                 }
-                "some of its steps have been undone".to_owned()
             }
             (_, Some(state)) => format!("it has {state}", state = past(state)),
-            (Request::Retry { .. }, None) if self.stuck && self.phase == Phase::Compensating => return Ok(()),
+            (Request::Retry { inputs }, None) if self.stuck && self.phase == Phase::Compensating => {
+                match self.not_correctable(inputs) {
+                    None => return Ok(()),
+                    Some(why) => why,
+                }
+            }
             (Request::Retry { .. }, None) if self.stuck => {
                 "nobody can tell whether a step has happened; resolve it instead".to_owned()
             }
@@ -153,6 +161,18 @@ impl Run {
             _ => return Ok(()),
         };
         Err(Refused::NotNow { request: request.name(), why })
+    }
+}
+
+impl Run {
+    /// Why one of these inputs cannot be corrected, if so.
+    fn not_correctable(&self, inputs: &BTreeMap<NodeName, Value>) -> Option<String> {
+        inputs.keys().find_map(|name| {
+            let Some(at) = self.plan.find(name.as_str()) else { return Some(format!("there is no node '{name}'")) };
+            let failed = matches!(self.steps[at.index()].state, StepState::Failed | StepState::Unresolved);
+            let fits = failed && self.phase != Phase::Compensating;
+            (!fits).then(|| format!("'{name}' has not failed, so its input cannot be corrected"))
+        })
     }
 }
 

@@ -197,6 +197,22 @@ fn what_a_run_refuses_is_told_before_what_the_command_line_lacks() {
 }
 
 #[test]
+fn an_input_that_cannot_be_corrected_is_told_and_nothing_is_written() {
+    let world = World::with(
+        "w.yaml",
+        "name: w\non_failure: stop\nnodes:\n  a: { uses: script, with: { script: \"throw 1\" } }\n  b: { uses: script, needs: a, with: { script: \"1\" } }\n",
+    );
+    world.expect(1, "run w.yaml --run-id r");
+    let events = world.expect(0, "runs events r").out;
+    for (node, why) in [("zz", "there is no node 'zz'"), ("b", "'b' has not failed, so its input cannot be corrected")]
+    {
+        let done = world.expect(1, &format!("runs retry r --input {node}={{}}"));
+        assert!(done.err.contains(why) && done.out.is_empty(), "{}{}", done.out, done.err);
+    }
+    assert_eq!(world.expect(0, "runs events r").out, events);
+}
+
+#[test]
 fn a_run_that_is_not_there_is_64_whatever_is_asked_of_it() {
     let world = World::with("w.yaml", "name: w\nnodes:\n  a: { uses: wait, with: { for: 1ms } }\n");
     world.expect(0, "run w.yaml");

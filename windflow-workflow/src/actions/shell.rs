@@ -141,17 +141,20 @@ pub fn leave_step(command: &mut std::process::Command) {
 #[derive(Serialize, Deserialize)]
 struct Note {
     program: Trace,
+    /// Of which attempt; 0 where that was not written down.
+    #[serde(default)]
+    attempt: u32,
 }
 
 /// The program of an earlier attempt. A checkpoint of another sort is of the action that this one takes back.
-fn earlier(cx: &StepContext) -> Option<Trace> {
-    serde_json::from_value::<Note>(cx.last_checkpoint()?.clone()).ok().map(|note| note.program)
+fn earlier(cx: &StepContext) -> Option<Note> {
+    serde_json::from_value(cx.last_checkpoint()?.clone()).ok()
 }
 
 /// Ends what an engine that was killed has left running.
 async fn end_earlier(cx: &StepContext) -> Result<(), StepError> {
-    let Some(trace) = earlier(cx) else { return Ok(()) };
-    match trace.end().await {
+    let Some(note) = earlier(cx) else { return Ok(()) };
+    match note.program.end().await {
         Ok(()) => Ok(()),
         Err(left) => Err(StepError::retryable(
             "shell.left",
@@ -289,7 +292,7 @@ impl Action for ShellAction {
         // A mark of its own, so that whoever still ends an earlier attempt does not end this one. Durable before the
         // program is there, so that whoever comes after a crash can find it.
         let trace = Trace { mark: RunId::generate().to_string(), leader: None };
-        note(cx, &Note { program: trace.clone() }).await?;
+        note(cx, &Note { program: trace.clone(), attempt: cx.attempt() }).await?;
         command.env(MARK, &trace.mark);
         if cx.is_cancelled() {
             return Err(cx.cancelled_error());
@@ -309,7 +312,7 @@ impl Action for ShellAction {
         let (from_out, from_errors) = (out.clone().read(stdout), errors.clone().read(stderr));
         let mut reading = tokio::spawn(async move { tokio::join!(from_out, from_errors) });
         // For a program that clears its environment, and with it the mark.
-        note(cx, &Note { program: offspring.trace.clone() }).await?;
+        note(cx, &Note { program: offspring.trace.clone(), attempt: cx.attempt() }).await?;
         let until = timeout.map(|timeout| cx.now().after(timeout));
         let mut stopped = None;
         tokio::select! {
@@ -353,7 +356,9 @@ impl Action for ShellAction {
     async fn observe(&self, cx: &StepContext, _input: &Value) -> Result<Seen, StepError> {
         // Nobody hears any more what it says, and whoever decides what has happened must not decide too early.
         end_earlier(cx).await?;
-        Ok(Seen::CannotTell)
+        // A program is there only after it was noted.
+        let noted = earlier(cx).is_some_and(|note| note.attempt == 0 || note.attempt == cx.attempt());
+        Ok(if noted { Seen::CannotTell } else { Seen::DidNot })
     }
 
     async fn compensate(&self, cx: &StepContext, _: &Value, _: Option<&Value>) -> Result<Undone, StepError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use windflow_core::action::Services;
-use windflow_core::{Action, ErrorClass, NodeName, Outcome, RunId, StepContext};
+use windflow_core::{Action, ErrorClass, NodeName, Outcome, RunId, Seen, StepContext};
 use windflow_workflow::ShellPolicy;
 use windflow_workflow::actions::ShellAction;
 
@@ -189,6 +189,20 @@ async fn lost(mark: &str) -> (tokio::process::Child, Value) {
     let place = format!("{}/{}", boot.trim(), std::fs::read_link("/proc/self/ns/pid").unwrap().display());
     let leader = json!({ "pid": child.id().unwrap(), "started": started, "place": place });
     (child, json!({ "program": { "mark": "of-another-start", "leader": leader } }))
+}
+
+#[tokio::test]
+async fn a_program_that_was_not_noted_has_not_run() {
+    let (cx, _) = step().attempt(2).build();
+    assert!(matches!(shell().observe(&cx, &Value::Null).await.unwrap(), Seen::DidNot));
+    let program = json!({"mark": "of-nobody", "leader": null});
+    for (noted, attempt, ran) in [(Some(2), 2, true), (Some(2), 3, false), (None, 3, true)] {
+        let mut note = json!({ "program": program });
+        note["attempt"] = noted.map_or(json!(0), |noted| json!(noted));
+        let (cx, _) = step().attempt(attempt).last_checkpoint(note).build();
+        let seen = shell().observe(&cx, &Value::Null).await.unwrap();
+        assert_eq!(matches!(seen, Seen::CannotTell), ran, "attempt {attempt}: {seen:?}");
+    }
 }
 
 #[tokio::test]
