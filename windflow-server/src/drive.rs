@@ -122,6 +122,14 @@ impl Tail {
     }
 }
 
+/// Something has begun, and is to be gone on with: not reaching the state means another thing than before that.
+fn begun(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::Unavailable => Failure { exit: Exit::Left, ..failure },
+        _ => failure,
+    }
+}
+
 /// What became of the wish to cancel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cancel {
@@ -170,13 +178,9 @@ impl Watch<'_> {
         let left = self.watch(&mut tail, &mut progress, interrupt).await;
         progress.end();
         self.leave(interrupt).await;
-        // Something has begun, and is to be gone on with: not reaching the state means another thing than before that.
-        let left = left.map_err(|failure| match failure.exit {
-            Exit::Unavailable => Failure { exit: Exit::Left, ..failure },
-            _ => failure,
-        })?;
+        let left = left.map_err(begun)?;
         // What was decided while letting go of it belongs to the story.
-        for recorded in tail.news().await? {
+        for recorded in tail.news().await.map_err(|error| begun(error.into()))? {
             tail.fold(&recorded)?;
             progress.event(&tail.run, &recorded, true);
         }
@@ -250,6 +254,10 @@ impl Watch<'_> {
                 wish = interrupt.wish() => match (wish, state) {
                     (Wish::Leave, _) => {
                         progress.note("leaving; `windflow resume` goes on");
+                        if cancel == Cancel::NotRecorded {
+                            let id = tail.run.id();
+                            progress.note(&format!("  the cancel is not recorded: windflow runs cancel {id}"));
+                        }
                         for node in self.doubtful(&tail.run) {
                             progress.note(&format!("  {node} is ended in the middle: what it did must then be decided"));
                         }

@@ -249,7 +249,8 @@ impl Driver {
         let entries = loop {
             match self.inner.store.inbox(self.run.id()).await {
                 Ok(entries) => break entries,
-                Err(error) if self.inner.closing.is_cancelled() => return Err(End::Lost(error)),
+                // It stays there for whoever takes the run next; what has ended here must still be written down.
+                Err(_) if self.inner.closing.is_cancelled() => break Vec::new(),
                 Err(error) => tokio::select! {
                     waited = patience.wait(self, error) => waited?,
                     () = self.inner.closing.cancelled() => {}

@@ -109,7 +109,8 @@ impl RunHandle {
                         return Ok(Arc::new(Report::of(&self.load().await?)));
                     }
                     let now = self.inner.now();
-                    let due = free && wake_at.is_some_and(|at| at <= now);
+                    let due = free
+                        && (wake_at.is_some_and(|at| at <= now) || !self.inner.store.inbox(&self.id).await?.is_empty());
                     let since = forsaken.filter(|_| due).unwrap_or(now);
                     forsaken = due.then_some(since);
                     if let Some(why) = left.filter(|_| now >= since.after(FORSAKEN)) {

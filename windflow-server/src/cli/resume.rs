@@ -82,7 +82,7 @@ pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
     for run in store.asked(&Namespace::default(), 10_000).await? {
         if let Some(summary) = store.summary(&run).await?.filter(|summary| summary.state.is_final())
             // One that cannot be read is left to whoever names it.
-            && takes_up(Arc::new(store.clone()), &run).await.unwrap_or(true)
+            && takes_up(Arc::new(store.clone()), &run).await.unwrap_or(false)
         {
             all.push(summary);
         }

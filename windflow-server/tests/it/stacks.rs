@@ -71,6 +71,28 @@ fn what_is_deployed_is_not_lost_to_another_owner() {
 }
 
 #[test]
+fn what_is_ill_and_was_not_changed_does_not_keep_a_run_from_being_undone() {
+    let world = World::with(
+        "s.yaml",
+        "name: s\nservices:\n  a:\n    x-windflow: { process: { command: [sleep, \"1000\"] } }\n    \
+         healthcheck: { test: [CMD, test, \"!\", -e, SICK], interval: 100ms, retries: 1 }\n",
+    );
+    let (sick, stack) = (world.dir.join("sick"), std::fs::read_to_string(world.dir.join("s.yaml")).unwrap());
+    world.write("s.yaml", &stack.replace("SICK", sick.to_str().unwrap()));
+    world.expect(0, "apply s.yaml --yes");
+    let wait = "i=0; while ! windflow status s | grep -q unhealthy; do i=$((i+1)); [ $i -lt 100 ]; sleep 0.1; done";
+    let steps = format!(
+        "name: w\nnodes:\n  d: {{ uses: deploy, with: {{ target: local, stack: s.yaml }} }}\n  \
+         s: {{ uses: shell, needs: d, compensate: nothing, with: {{ argv: [sh, -ec, \"touch sick; {wait}\"], env: {{ PATH: \"PROGRAM:/usr/bin:/bin\" }} }} }}\n  \
+         f: {{ uses: script, needs: s, with: {{ script: \"throw 1\" }} }}\n"
+    );
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_windflow")).parent().unwrap();
+    world.write("w.yaml", &steps.replace("PROGRAM", program.to_str().unwrap()));
+    world.expect(3, "run w.yaml --allow-shell");
+    world.expect(0, "destroy s --yes");
+}
+
+#[test]
 fn a_plan_is_2_and_is_applied_as_it_was_made() {
     let (world, port) = example();
     let plan = world.expect(2, "plan stack.yaml --out plan.json");

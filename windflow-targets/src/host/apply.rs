@@ -21,6 +21,10 @@ use super::state::{Doing, Order, RunSpec, StackSpec, StackState, decode};
 /// How long a supervisor may take to come up.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take to stop everything, beside the grace periods of the services: others may still be ending that an
+/// earlier order has removed.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
 /// After so long without an answer, whoever waits is told for what.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -355,18 +359,24 @@ impl HostTarget {
         let mut tries = 0;
         // Services end one after the other, each within its grace period.
         let graces = seen.spec.iter().flat_map(|spec| spec.services.values()).map(|run| run.stop_grace);
-        let patience = graces.fold(SUPERVISOR_PATIENCE, Duration::saturating_add);
+        let patience = graces.fold(STOP_PATIENCE, Duration::saturating_add);
         loop {
             tries += 1;
             let mut link = self.reach(dir, &Order::Stop).await?;
             let late = async {
                 sleep(SILENCE).await;
-                cx.progress(format_args!("still waiting for the {} to stop everything", supervisor(seen)));
+                cx.progress(format_args!("still waiting for the {} to stop everything", self.supervisor(dir).await.0));
                 std::future::pending::<std::convert::Infallible>().await
             };
             let stopped = tokio::select! {
-                stopped = timeout(patience, link.stopped()) => stopped.unwrap_or_else(|_| Err(no_answer(seen))),
+                stopped = timeout(patience, link.stopped()) => stopped,
                 never = late => match never {},
+            };
+            let Ok(stopped) = stopped else {
+                let (supervisor, pid) = self.supervisor(dir).await;
+                let kill = pid.map(|pid| format!("; if it hangs, end it: kill -9 {pid}")).unwrap_or_default();
+                let what = format!("the {supervisor} has not stopped everything in {} s{kill}", patience.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
             };
             match stopped {
                 // It was ending already, by an order that was cut, or was killed: another makes sure.
@@ -381,6 +391,15 @@ impl HostTarget {
         let traces = [dir.spec(), dir.state(), dir.services(), dir.supervisor_lock()];
         let found = self.machine.list(dir.path()).await?;
         Ok(found.iter().any(|name| traces.contains(&dir.path().join(name))))
+    }
+
+    /// Who looks after the stack now, and the process that is, as far as it is known.
+    async fn supervisor(&self, dir: &StackDir) -> (String, Option<i32>) {
+        let state = self.seen(dir).await.map(|seen| seen.state).unwrap_or_default();
+        let known = state.supervisor.into_iter().map(|id| (id, dir.path().to_owned())).collect();
+        let alive = self.machine.alive(known).await.unwrap_or_default();
+        let pid = alive.first().map(|id| id.pid);
+        (pid.map_or_else(|| "supervisor".to_owned(), |pid| format!("supervisor (process {pid})")), pid)
     }
 
     /// Stops everything of the stack and removes it.
@@ -409,18 +428,6 @@ impl HostTarget {
         self.machine.remove(dir.path()).await?;
         self.machine.remove_empty(dir.owner_dir()).await
     }
-}
-
-/// Who looks after the stack, as far as it is known.
-fn supervisor(seen: &Seen) -> String {
-    let process = seen.state.supervisor.map(|id| format!(" (process {})", id.pid));
-    format!("supervisor{}", process.unwrap_or_default())
-}
-
-fn no_answer(seen: &Seen) -> io::Error {
-    let kill = seen.state.supervisor.map(|id| format!(": end it, kill -9 {}", id.pid));
-    let what = format!("the {} does not answer{}", supervisor(seen), kill.unwrap_or_default());
-    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 /// Returns when the call should come to its end: it was cancelled, or its time is up.

@@ -92,6 +92,19 @@ async fn a_stack_whose_folder_is_gone_is_taken_down() {
 }
 
 #[tokio::test]
+async fn a_stack_whose_folder_was_emptied_is_taken_down() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = stack([("db", sh("exec sleep 1000"))]);
+    target.deploy(&cx("one"), stack.clone()).await.unwrap();
+    let marked = || place.marked(&place.root).len() + place.supervisors().len();
+    assert_eq!(marked(), 2);
+    fs::remove_dir_all(place.dir(&stack)).unwrap();
+    fs::create_dir_all(place.dir(&stack).join("services")).unwrap();
+    eventually("nothing of it is left", async || (marked() == 0, marked())).await;
+}
+
+#[tokio::test]
 async fn what_runs_goes_with_its_stack_whichever_file_of_it_was_lost() {
     let lost: [&[&str]; 4] = [
         &["spec.json"],

@@ -146,7 +146,9 @@ async fn an_apply_is_not_done_before_what_it_finds_is_healthy() {
     assert_eq!(error.kind, TargetErrorKind::Unhealthy, "{error}");
     fs::remove_file(&sick).unwrap();
     let pid = crate::place::pid_of(&target, &stack, "db").await;
-    assert_eq!(target.deploy(&cx("three"), stack.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    // It may have been seen to be well again by then.
+    let applied = target.deploy(&cx("three"), stack.clone()).await.unwrap();
+    assert!(matches!(applied, Applied::Revision(Some(1)) | Applied::Nothing), "{applied:?}");
     assert_eq!(crate::place::pid_of(&target, &stack, "db").await, pid, "it was waited for, and not started again");
 }
 

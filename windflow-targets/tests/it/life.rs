@@ -341,7 +341,9 @@ async fn a_supervisor_that_hangs_is_named() {
     tokio::time::pause();
     let error = target.destroy(&cx("two"), &stack.name).await.unwrap_err();
     tokio::time::resume();
-    let told = format!("the supervisor (process {supervisor}) does not answer: end it, kill -9 {supervisor}");
+    let told = format!(
+        "the supervisor (process {supervisor}) has not stopped everything in 61 s; if it hangs, end it: kill -9 {supervisor}"
+    );
     assert!(error.to_string().contains(&told), "{error}");
     kill(supervisor);
     target.destroy(&cx("three"), &stack.name).await.unwrap();

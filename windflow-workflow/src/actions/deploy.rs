@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use windflow_core::target::{Applied, Consents, Context, Desired, Observed, Plan, Stack, Target};
+use windflow_core::target::{Applied, ChangeKind, Consents, Context, Desired, Observed, Plan, Stack, Target, diff};
 use windflow_core::{
     Action, ContentHash, Guarantee, Outcome, Reversal, Seen, StackName, StepContext, StepError, TargetName, Undone,
 };
@@ -122,7 +122,9 @@ pub(super) async fn restore(
     let name: StackName = desired.stack().clone();
     let observed = target.observe(cx, &name).await?;
     let plan = target.plan(cx, &desired, &observed).await?;
-    if plan.is_empty() {
+    // That a service is ill which was not changed is nothing to undo, and no reason to fail.
+    let same = diff::changes(&desired, &observed, target.capabilities(), |_| ChangeKind::Update).is_empty();
+    if plan.is_empty() || same {
         return Ok(Undone::NothingToUndo);
     }
     if !ours(&observed) {

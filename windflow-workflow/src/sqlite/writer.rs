@@ -59,8 +59,8 @@ pub(super) fn write(shared: &Shared, connection: Connection, mut requests: mpsc:
         // A small commit between large ones ends no burst.
         recent = group.len().max(recent - recent.div_ceil(16));
         if std::mem::replace(&mut burst, recent > BURST) != burst {
-            // It changes when, and not whether.
-            let _ = sql::number(&connection, if burst { LONG_LOG } else { SHORT_LOG });
+            // It changes when, and not whether. Not from the cache of statements: it is done when it is prepared.
+            let _ = connection.query_row(if burst { LONG_LOG } else { SHORT_LOG }, [], |_| Ok(()));
         }
         let done = Group::new(shared, &connection, &mut cache).run(group);
         if done.foreign {

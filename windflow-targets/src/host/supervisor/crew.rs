@@ -91,8 +91,19 @@ pub(super) async fn supervise(dir: &StackDir, hold: &Hold) -> io::Result<()> {
                     return Ok(());
                 }
                 Lost::ToNobody => {
+                    // Without a spec, another would not know what to look after.
+                    if !matches!(read::<StackSpec>(dir, dir.spec()), Ok(Some(_))) {
+                        complain(dir.path(), "its lock and its spec are gone: all of it is stopped");
+                        crew.stop().await;
+                        return Ok(());
+                    }
                     complain(dir.path(), "its lock was replaced: another takes over");
-                    return entry::follow(dir);
+                    match entry::follow(dir) {
+                        Ok(()) => return Ok(()),
+                        Err(error) => complain(dir.path(), &format!("no other can be started: {error}")),
+                    }
+                    lost.set(hold.lost());
+                    continue;
                 }
             },
         };

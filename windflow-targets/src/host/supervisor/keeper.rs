@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use windflow_core::target::{EnvValue, Health, HealthCheck};
+use windflow_core::target::{EnvValue, Health, HealthCheck, Probe};
 use windflow_core::{Clock as _, ContentHash, Masker, Secret, ServiceName, StackName, SystemClock};
 
 use super::super::layout::InstanceDir;
@@ -270,7 +270,11 @@ impl Keeper {
     }
 
     async fn probe(&self, run: &Run, check: &HealthCheck) -> Result<(), String> {
-        let environment = self.environment(run)?;
+        // Only a program is given one: whether a port answers can be seen without the secrets of the service.
+        let environment = match &check.probe {
+            Probe::Exec(_) | Probe::Shell(_) => self.environment(run)?,
+            _ => BTreeMap::new(),
+        };
         let dir = self.work_dir(run);
         probe::try_once(&check.probe, check.timeout, |program| command(program, &dir, &environment)).await
     }

@@ -67,10 +67,10 @@ fn instance_of(pid: i32) -> Option<PathBuf> {
 }
 
 /// Whether a process may be of the instance with this folder: it carries no mark that says otherwise. A folder may have
-/// several names.
+/// several names, and may have been moved.
 pub(crate) fn may_be_of(pid: i32, instance: &Path) -> bool {
     let id = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    instance_of(pid).is_none_or(|mark| mark == instance || id(&mark).is_some_and(|mark| Some(mark) == id(instance)))
+    instance_of(pid).is_none_or(|mark| mark == instance || id(&mark).is_none_or(|mark| Some(mark) == id(instance)))
 }
 
 /// The living processes that carry the mark of such an instance, the oldest first.
