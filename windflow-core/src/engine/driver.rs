@@ -36,24 +36,24 @@ pub(super) struct Driver {
     pub(super) inner: Arc<Inner>,
     pub(super) lease: Lease,
     pub(super) run: Run,
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     scope: Arc<RunScope>,
     /// What runs for the run.
     pub(super) open: Open,
     /// What ends that.
-    stop: Stop,
+    pub(super) stop: Stop,
     checkpoints: Vec<oneshot::Sender<Result<(), StepError>>>,
     /// Whether the lease was given back with the last append.
     pub(super) released: bool,
     /// How the run stood when tasks were last held against it.
     footing: Footing,
     /// Whether it is about to let go of the run.
-    leaving: bool,
+    pub(super) leaving: bool,
     /// Whether those who wait were told that it cannot go on by itself.
     halted: bool,
     /// News that wait to be taken in, what they come to, and tasks that wait to be started: room that is kept, because a
     /// step that does nothing costs little more than the allocations made for it.
-    news: Vec<Input>,
+    pub(super) news: Vec<Input>,
     events: Vec<Event>,
     tasks: Vec<Task>,
 }
@@ -163,20 +163,6 @@ impl Driver {
         rest
     }
 
-    /// Gives the lease back, however long the store is away: a lease that is kept and not used would be renewed for
-    /// ever, and nobody else could take the run.
-    async fn give_back(&self) {
-        let mut delay = Duration::from_millis(100);
-        while let Err(error) = self.inner.store.release(&self.lease).await {
-            tracing::warn!(run = %self.run.id(), %error, "the lease could not be given back");
-            if self.inner.closing.is_cancelled() {
-                return;
-            }
-            self.inner.services.clock.sleep_until(self.inner.now().after(delay)).await;
-            delay = (delay * 2).min(Duration::from_secs(5));
-        }
-    }
-
     async fn work(&mut self, claimed: bool) -> Result<(), End> {
         if claimed {
             let (asked, consumed) = self.asked().await?;
@@ -227,7 +213,7 @@ impl Driver {
     }
 
     /// The news of a checkpoint; nothing when the journal may not grow any more.
-    fn checkpoint(
+    pub(super) fn checkpoint(
         &mut self,
         node: NodeIndex,
         attempt: u32,
@@ -265,7 +251,7 @@ impl Driver {
     }
 
     /// Decides what the news means, makes it durable, tells. Nothing is done about a decision before it is durable.
-    async fn take_in(&mut self, consumed: Vec<u64>) -> Result<(), End> {
+    pub(super) async fn take_in(&mut self, consumed: Vec<u64>) -> Result<(), End> {
         let (after, now) = (self.run.seq(), self.inner.now());
         let mut news = std::mem::take(&mut self.news);
         for input in news.drain(..) {
@@ -350,7 +336,7 @@ impl Driver {
     }
 
     /// Drops all questions: one of them is not wanted any more, and to ask the others again costs little.
-    fn drop_questions(&mut self) {
+    pub(super) fn drop_questions(&mut self) {
         self.stop.drop_questions();
         self.tasks.retain(|task| !task.is_question());
         for node in self.open.drop_questions() {
@@ -359,7 +345,7 @@ impl Driver {
     }
 
     /// Notes that a task has ended.
-    fn close(&mut self, input: &Input) {
+    pub(super) fn close(&mut self, input: &Input) {
         let command = match *input {
             Input::Ended { node, attempt, .. } => Command::Execute { node, attempt },
             Input::Observed { node, attempt, .. } => Command::Observe { node, attempt },
@@ -372,27 +358,6 @@ impl Driver {
             && let Some(node) = command.node()
         {
             self.run.touch(node);
-        }
-    }
-
-    /// Drops attempts that were asked to stop and did not: nobody knows how they ended.
-    fn drop_late(&mut self) {
-        if self.stop.late_at.is_none_or(|at| at > self.inner.now()) {
-            return;
-        }
-        self.stop.cut.all.cancel();
-        self.drop_questions();
-        let error = || StepError::unknown("stopped", "the attempt did not stop within the grace period");
-        for command in self.open.commands() {
-            match command {
-                Command::Execute { node, attempt } => {
-                    self.news.push(Input::Ended { node, attempt, result: Err(error()) });
-                }
-                Command::Compensate { node, attempt } => {
-                    self.news.push(Input::Compensated { node, attempt, result: Err(error()) });
-                }
-                Command::Observe { .. } | Command::Evaluate(_) | Command::WakeAt(_) => {}
-            }
         }
     }
 
@@ -428,43 +393,6 @@ impl Driver {
                 }
             } => false,
         }
-    }
-
-    /// Brings the open attempts to an end, writes down which have ended well, and lets go of the run: whoever takes it
-    /// next closes what is left open.
-    async fn let_go(&mut self) -> Result<(), End> {
-        self.leaving = !is_planted(Bug::StartWhileLeaving);
-        self.drop_questions();
-        self.stop.asked.cancel();
-        let until = self.inner.now().after(self.inner.grace);
-        while !self.open.is_empty() {
-            tokio::select! {
-                biased;
-                () = self.mailbox.wait() => {}
-                () = self.inner.services.clock.sleep_until(until) => break,
-            }
-            let messages = self.mailbox.take();
-            let inputs = messages.into_iter().flat_map(|message| match message {
-                Message::Input(input) => vec![input],
-                Message::Inputs(inputs) => inputs,
-                Message::Checkpoint { node, attempt, value, done } => {
-                    self.checkpoint(node, attempt, value, done).into_iter().collect()
-                }
-                Message::Inbox => Vec::new(),
-            });
-            for input in inputs.collect::<Vec<_>>() {
-                match &input {
-                    // It failed because it was told to stop: that is not the step's failure.
-                    Input::Ended { result: Err(_), .. } | Input::Compensated { result: Err(_), .. } => {
-                        self.close(&input);
-                    }
-                    _ => self.news.push(input),
-                }
-            }
-            self.take_in(Vec::new()).await?;
-        }
-        self.news.push(Input::Released);
-        self.take_in(Vec::new()).await
     }
 
     /// Tells whoever waits in this process.

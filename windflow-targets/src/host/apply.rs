@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use windflow_core::target::{
     Applied, Context, Desired, EnvValue, Health, Plan, Stack, Target as _, TargetError, TargetErrorKind, diff,
 };
@@ -12,21 +11,10 @@ use windflow_core::{ContentHash, ServiceName, StackName};
 
 use super::HostTarget;
 use super::layout::StackDir;
-use super::link::Link;
 use super::observe::Seen;
 use super::render;
 use super::revisions;
 use super::state::{Doing, Order, RunSpec, StackSpec, StackState, decode};
-
-/// How long a supervisor may take to come up.
-const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long it may take to stop everything, beside the grace periods of the services: others may still be ending that an
-/// earlier order has removed.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
-
-/// After so long without an answer, whoever waits is told for what.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// The values of secrets, by service and variable.
 type Values = BTreeMap<ServiceName, BTreeMap<String, String>>;
@@ -302,131 +290,6 @@ impl HostTarget {
             }
             before = now;
         }
-    }
-
-    /// Gives an order to the supervisor, which is started when it is not there.
-    async fn reach(&self, dir: &StackDir, order: &Order) -> io::Result<Link> {
-        let until = Instant::now() + SUPERVISOR_PATIENCE;
-        let mut started: Option<Instant> = None;
-        let before = self.said(dir).await?.len();
-        loop {
-            let refused = match Link::open(&*self.machine, dir, order).await {
-                Ok(link) => return Ok(link),
-                Err(error) => error,
-            };
-            // In this order: one that has said something and goes on still holds the lock after that.
-            let said_more = self.said(dir).await?.len() > before;
-            let locked = self.machine.is_locked(&dir.supervisor_lock()).await?;
-            // One that is gone again, and has said why, needs no more patience.
-            let gone = started.is_some() && said_more && !locked;
-            if gone || Instant::now() >= until {
-                return Err(self.no_supervisor(dir, &refused).await);
-            }
-            let patience = started.is_none_or(|at| at.elapsed() > Duration::from_secs(3));
-            if patience && !locked {
-                match self.machine.start_supervisor(&self.config.supervisor, dir.path()).await {
-                    Ok(()) => started = Some(Instant::now()),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// What supervisors of this stack had to say.
-    async fn said(&self, dir: &StackDir) -> io::Result<String> {
-        let log = self.machine.read(&dir.supervisor_log()).await?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&log).into_owned())
-    }
-
-    /// Why no supervisor comes up.
-    async fn no_supervisor(&self, dir: &StackDir, refused: &io::Error) -> io::Error {
-        let said = self.said(dir).await.unwrap_or_default();
-        let said = said.lines().next_back().map(|line| format!("; it said: {line}")).unwrap_or_default();
-        // Most of what keeps one from its work keeps everybody from writing there.
-        let probe = dir.path().join(".probe");
-        let wrote = self.machine.write(&probe, b"?".to_vec()).await;
-        let _ = self.machine.remove(&probe).await;
-        match wrote {
-            Ok(()) => io::Error::other(format!("the supervisor does not come up: {refused}{said}")),
-            Err(error) => io::Error::new(error.kind(), format!("the supervisor does not come up: {error}{said}")),
-        }
-    }
-
-    /// Stops everything of the stack.
-    async fn stop(&self, cx: &Context, dir: &StackDir, seen: &Seen) -> io::Result<()> {
-        let mut tries = 0;
-        // Services end one after the other, each within its grace period.
-        let graces = seen.spec.iter().flat_map(|spec| spec.services.values()).map(|run| run.stop_grace);
-        let patience = graces.fold(STOP_PATIENCE, Duration::saturating_add);
-        loop {
-            tries += 1;
-            let mut link = self.reach(dir, &Order::Stop).await?;
-            let late = async {
-                sleep(SILENCE).await;
-                cx.progress(format_args!("still waiting for the {} to stop everything", self.supervisor(dir).await.0));
-                std::future::pending::<std::convert::Infallible>().await
-            };
-            let stopped = tokio::select! {
-                stopped = timeout(patience, link.stopped()) => stopped,
-                never = late => match never {},
-            };
-            let Ok(stopped) = stopped else {
-                let (supervisor, pid) = self.supervisor(dir).await;
-                let kill = pid.map(|pid| format!("; if it hangs, end it: kill -9 {pid}")).unwrap_or_default();
-                let what = format!("the {supervisor} has not stopped everything in {} s{kill}", patience.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
-            };
-            match stopped {
-                // It was ending already, by an order that was cut, or was killed: another makes sure.
-                Err(error) if tries < 3 && error.kind() == io::ErrorKind::UnexpectedEof => {}
-                done => return done,
-            }
-        }
-    }
-
-    /// Whether anything of the stack may ever have been started: whatever a supervisor has written tells.
-    async fn ever_ran(&self, dir: &StackDir) -> io::Result<bool> {
-        let traces = [dir.spec(), dir.state(), dir.services(), dir.supervisor_lock()];
-        let found = self.machine.list(dir.path()).await?;
-        Ok(found.iter().any(|name| traces.contains(&dir.path().join(name))))
-    }
-
-    /// Who looks after the stack now, and the process that is, as far as it is known.
-    async fn supervisor(&self, dir: &StackDir) -> (String, Option<i32>) {
-        let state = self.seen(dir).await.map(|seen| seen.state).unwrap_or_default();
-        let known = state.supervisor.into_iter().map(|id| (id, dir.path().to_owned())).collect();
-        let alive = self.machine.alive(known).await.unwrap_or_default();
-        let pid = alive.first().map(|id| id.pid);
-        (pid.map_or_else(|| "supervisor".to_owned(), |pid| format!("supervisor (process {pid})")), pid)
-    }
-
-    /// Stops everything of the stack and removes it.
-    async fn take_down(&self, cx: &Context, dir: &StackDir, seen: &Seen) -> io::Result<()> {
-        // One that died may have left processes nobody recorded, and its records may be lost: a new one finds them by their
-        // mark.
-        if seen.supervised || self.ever_ran(dir).await? {
-            self.stop(cx, dir, seen).await?;
-            let until = Instant::now() + SUPERVISOR_PATIENCE;
-            while self.machine.is_locked(&dir.supervisor_lock()).await? {
-                if Instant::now() >= until {
-                    return Err(io::Error::other("the supervisor has stopped everything and does not end"));
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        }
-        // What shows that the stack is there goes last: a removal that is cut is seen, and finished by the next.
-        let last = [dir.spec(), dir.apply_lock()];
-        for entry in self.machine.list(dir.path()).await? {
-            let path = dir.path().join(entry);
-            if !last.contains(&path) {
-                self.machine.remove(&path).await?;
-            }
-        }
-        self.machine.remove(&dir.spec()).await?;
-        self.machine.remove(dir.path()).await?;
-        self.machine.remove_empty(dir.owner_dir()).await
     }
 }
 

@@ -21,6 +21,8 @@ mod logs;
 #[cfg(target_os = "linux")]
 mod observe;
 #[cfg(target_os = "linux")]
+mod reach;
+#[cfg(target_os = "linux")]
 mod render;
 #[cfg(target_os = "linux")]
 mod revisions;
@@ -28,6 +30,8 @@ mod revisions;
 mod state;
 #[cfg(target_os = "linux")]
 mod supervisor;
+#[cfg(target_os = "linux")]
+mod take_down;
 #[cfg(target_os = "linux")]
 mod target;
 #[cfg(target_os = "linux")]
