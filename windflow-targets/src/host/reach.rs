@@ -3,15 +3,18 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::HostTarget;
 use super::layout::StackDir;
 use super::link::Link;
-use super::state::Order;
+use super::state::{Order, StackState};
 
 /// How long a supervisor may take to come up.
 pub(super) const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer may take that is only looked at.
+const ANSWER: Duration = Duration::from_secs(2);
 
 impl HostTarget {
     /// Gives an order to the supervisor, which is started when it is not there.
@@ -42,6 +45,12 @@ impl HostTarget {
             }
             sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// What the supervisor that is there tells, if it does so at once.
+    pub(super) async fn told(&self, dir: &StackDir) -> Option<StackState> {
+        let asked = async { Link::open(&*self.machine, dir, &Order::Watch).await?.state().await };
+        timeout(ANSWER, asked).await.ok()?.ok()
     }
 
     /// What supervisors of this stack had to say.

@@ -92,9 +92,13 @@ impl HostTarget {
         // What was damaged is as good as lost: then nothing is known to run as it should, and an apply puts it right.
         let spec = machine.read(&dir.spec()).await?.and_then(|bytes| decode(&dir.spec(), &bytes).ok());
         let state = machine.read(&dir.state()).await?.and_then(|bytes| decode(&dir.state(), &bytes).ok());
-        let mut seen = Seen { spec, state: state.unwrap_or_default(), ..Seen::default() };
+        let supervised = machine.is_locked(&dir.supervisor_lock()).await?;
+        let state = match state {
+            None if supervised => self.told(dir).await,
+            state => state,
+        };
+        let mut seen = Seen { spec, state: state.unwrap_or_default(), supervised, ..Seen::default() };
         seen.current = revisions::current(machine, dir).await?;
-        seen.supervised = machine.is_locked(&dir.supervisor_lock()).await?;
         seen.boot = machine.boot().await?;
         let all = seen.state.services.iter().flat_map(|(name, all)| all.iter().map(move |(n, one)| (name, *n, one)));
         let recorded = all.filter_map(|(name, n, one)| Some((one.process?, dir.instance(name, n).path().to_owned())));

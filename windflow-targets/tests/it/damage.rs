@@ -24,7 +24,9 @@ async fn what_only_says_how_it_runs_is_made_anew_when_it_is_damaged() {
         }
         fs::write(place.dir(&stack).join(file), "garbage").unwrap();
         // What is seen of it may be too little; it may not be an error.
-        target.plan_for(&cx("look"), &Desired::Present(stack.clone())).await.unwrap();
+        let plan = target.plan_for(&cx("look"), &Desired::Present(stack.clone())).await.unwrap();
+        let told = (file, supervised) == ("state.json", true);
+        assert_eq!(plan.changes.is_empty(), told, "{file} {supervised}: the supervisor knows how it runs: {plan:?}");
         target.deploy(&cx("two"), stack.clone()).await.unwrap();
         let settled = target.plan_for(&cx("look"), &Desired::Present(stack.clone())).await.unwrap();
         assert!(settled.changes.is_empty(), "{file} {supervised}: {settled:?}");
