@@ -1,4 +1,4 @@
-//! What each request comes to, decided in memory before anything is written: what one is refused for fails it alone.
+//! What each request comes to, decided in memory before anything of it is written: what one is refused for fails it alone.
 
 use rusqlite::{OptionalExtension as _, ToSql, params};
 use windflow_core::store::{Claim, Created, Fault, Lease, NewRun, Submission, WorkerId};

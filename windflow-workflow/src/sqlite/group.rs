@@ -1,4 +1,4 @@
-//! One group of writes: decided in memory under the write lock, written, and committed once.
+//! One group of writes: decided and written under the write lock, one request after the other, and committed once.
 //!
 //! What a single request is refused for (an old epoch, another head) is decided before anything of it is written, so that it
 //! fails alone. What fails while writing fails for all of the group.
@@ -134,7 +134,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Writes what was decided, and commits.
+    /// Writes the rows of runs, and commits.
     fn write(&mut self) -> Result<(), (Failure, Moment)> {
         let wrote = self.write_rows().map_err(|failure| (failure, Moment::Before))?;
         // What is written into a file that nobody can open any more is lost, however durable.
@@ -156,7 +156,7 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Writes what was decided. Says whether that was anything.
+    /// Writes the rows of the runs that changed; all else is written already. Says whether anything was.
     fn write_rows(&mut self) -> Result<bool, Failure> {
         let mut wrote = self.wrote;
         let mut insert = self.connection.prepare_cached(sql::INSERT_RUN)?;
