@@ -11,7 +11,7 @@ fn stack(version: &str) -> Result<Stack, Box<dyn std::error::Error>> {
     let process = Process { command: vec!["server".into()], search: Vec::new(), working_dir: None };
     let environment = [("VERSION".to_owned(), EnvValue::Plain(version.to_owned()))].into();
     let web = Service { process: Some(process), environment, ..Service::default() };
-    Ok(Stack { name: StackName::new("shop")?, services: [(ServiceName::new("web")?, web)].into() })
+    Ok(Stack::new(StackName::new("shop")?, [(ServiceName::new("web")?, web)].into()))
 }
 
 fn show(title: &str, plan: &Plan) {

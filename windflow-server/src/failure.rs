@@ -86,10 +86,11 @@ impl Failure {
         }
     }
 
-    /// Before anything has begun, not reaching a place has a code of its own.
+    /// Before anything has begun, not reaching a place, or not being let in, has a code of its own.
     #[must_use]
     pub fn before(error: TargetError) -> Self {
-        let unreachable = matches!(error.kind, TargetErrorKind::Unreachable | TargetErrorKind::Transient);
+        use TargetErrorKind::{Denied, Transient, Unreachable};
+        let unreachable = matches!(error.kind, Unreachable | Transient | Denied);
         let failure = Self::from(error);
         if unreachable { Self { exit: Exit::Unavailable, ..failure } } else { failure }
     }

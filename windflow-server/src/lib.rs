@@ -7,13 +7,17 @@
 pub mod cli;
 pub mod config;
 mod drive;
+pub mod engines;
 pub mod exit;
 pub mod failure;
 mod graph;
 mod interrupt;
+pub mod layers;
 mod opened;
+mod placements;
 mod process;
 mod render;
+mod stack_events;
 mod wire;
 
 pub use cli::run;

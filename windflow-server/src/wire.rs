@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use windflow_core::engine::Drive;
 use windflow_core::run::Run;
-use windflow_core::target::Target;
+use windflow_core::target::{Remembered, Target};
 use windflow_core::workflow::Severity;
 use windflow_core::{
     Engine, EventSink, Masker, Namespace, Principal, Request, RunId, SecretSources, Store, SubmitError, TargetName,
     Workflow,
 };
+use windflow_targets::docker::{DockerConfig, DockerTarget, Endpoint};
 use windflow_targets::host::{HostConfig, HostTarget, SupervisorCommand};
-use windflow_workflow::document::{Diagnostics, Limits, StackDocument, WorkflowDocument, check_stack, check_workflow};
+use windflow_targets::swarm::{SwarmConfig, SwarmTarget};
+use windflow_workflow::document::{
+    Diagnostics, Limits, Registered, StackDocument, StackFiles, WorkflowDocument, check_stack, check_workflow,
+};
 use windflow_workflow::expression::{RhaiEvaluator, Sandbox};
 use windflow_workflow::{
     ActionOptions, EgressPolicy, EnvSecrets, Environment, FileSecrets, ShellPolicy, SqliteOptions, SqliteStore,
@@ -22,12 +26,15 @@ use windflow_workflow::{
 };
 
 use crate::cli::Global;
-use crate::config::{Config, TargetConfig};
+use crate::config::{Config, FILE, TargetConfig};
+use crate::engines::{self, EngineConfig};
 use crate::exit::Exit;
 use crate::failure::{ALLOW_SHELL, Failure, SHELL_OFF};
 use crate::opened::Opened;
+use crate::placements::FilePlacements;
 use crate::process::Process;
 use crate::render::output::Output;
+use crate::stack_events::StackEvents;
 
 /// How long an attempt that is asked to stop may take.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -39,12 +46,18 @@ pub struct Project {
     pub process: Process,
     /// What `windflow.yaml` says.
     pub config: Config,
+    /// Targets that need not be written: they are there for whoever names them.
+    pub implied: BTreeMap<TargetName, TargetConfig>,
+    /// Where the engines of targets are.
+    pub endpoints: BTreeMap<TargetName, Endpoint>,
     /// The state file.
     pub state: PathBuf,
     /// The options every command takes.
     pub global: Global,
     /// Where to print.
     pub output: Output,
+    /// Where what happens to stacks is told, if anywhere.
+    pub events: Option<StackEvents>,
     /// The state files this process has opened.
     pub opened: Opened,
 }
@@ -58,7 +71,25 @@ impl Project {
         let config = Config::load(global.config.as_deref(), &environment(&process))?;
         let asked = global.state.clone().or_else(|| process.variable("WINDFLOW_STATE").map(PathBuf::from));
         let state = process.working_dir.join(asked.unwrap_or_else(|| PathBuf::from(".windflow/state.db")));
-        Ok(Self { process, config, state, global: global.clone(), output, opened })
+        let (mut endpoints, mut implied) = (BTreeMap::new(), BTreeMap::new());
+        for (name, target) in &config.targets {
+            let Some(target) = target.engine() else { continue };
+            let endpoint = engines::endpoint(&target.engine, &process)
+                .map_err(|why| Failure::usage(format_args!("{FILE}: targets.{name}: {why}")))?;
+            endpoints.insert(name.clone(), endpoint);
+        }
+        for (name, target) in TargetConfig::implied() {
+            let Ok(name) = TargetName::new(name) else { continue };
+            if !config.targets.contains_key(&name)
+                && let Ok(endpoint) = engines::endpoint(&EngineConfig::default(), &process)
+            {
+                endpoints.insert(name.clone(), endpoint);
+                implied.insert(name, target);
+            }
+        }
+        let events = global.events.as_ref().map(|path| StackEvents::open(&process.working_dir.join(path), &output));
+        let (events, global) = (events.transpose()?, global.clone());
+        Ok(Self { process, config, implied, endpoints, state, global, output, events, opened })
     }
 
     /// The folder the state file lies in.
@@ -122,7 +153,8 @@ impl Project {
             ActionOptions::default()
                 .shell(shell)
                 .egress(EgressPolicy::operator())
-                .script(Arc::new(Sandbox::operator())),
+                .script(Arc::new(Sandbox::operator()))
+                .placements(Arc::new(self.placements())),
         )
     }
 
@@ -138,11 +170,33 @@ impl Project {
     /// The targets by name.
     #[must_use]
     pub fn targets(&self) -> BTreeMap<TargetName, Arc<dyn Target>> {
-        let made = self.config.targets.iter().map(|(name, config)| (name.clone(), self.target(name, config)));
-        made.collect()
+        let made = self.config.targets.iter();
+        made.map(|(name, config)| (name.clone(), self.target(name, config))).collect()
     }
 
+    /// The target of this name, written or implied.
+    #[must_use]
+    pub fn target_named(&self, name: &TargetName) -> Option<Arc<dyn Target>> {
+        let implied = || self.implied.get(name).map(|config| self.target(name, config));
+        self.targets().remove(name).or_else(implied)
+    }
+
+    fn placements(&self) -> FilePlacements {
+        FilePlacements::below(self.state_dir())
+    }
+
+    /// A target with all that stands over it, remembered to hold what it does where there is another to fall back to,
+    /// written or implied.
     fn target(&self, name: &TargetName, config: &TargetConfig) -> Arc<dyn Target> {
+        let target = self.bare(name, config);
+        let target = match self.config.targets.len() + self.implied.len() {
+            0 | 1 => target,
+            _ => Arc::new(Remembered::over(target, Arc::new(self.placements()))),
+        };
+        self.config.layers_of(name).over(target)
+    }
+
+    fn bare(&self, name: &TargetName, config: &TargetConfig) -> Arc<dyn Target> {
         match config {
             TargetConfig::Host { root, health_timeout } => {
                 let root = match root {
@@ -159,6 +213,27 @@ impl Project {
                     host.health_timeout = *timeout;
                 }
                 Arc::new(HostTarget::new(host))
+            }
+            TargetConfig::Swarm(config) => {
+                let endpoint = self.endpoints.get(name).cloned().unwrap_or_default();
+                let mut swarm = SwarmConfig::new(name.clone(), self.config.owner.clone(), endpoint);
+                swarm.allow_privileged = config.allow_privileged;
+                swarm.probe_ports = config.probe_ports.unwrap_or(swarm.probe_ports);
+                swarm.logins = config.logins.clone();
+                if let Some(timeout) = config.health_timeout {
+                    swarm.health_timeout = timeout;
+                }
+                Arc::new(SwarmTarget::new(swarm))
+            }
+            TargetConfig::Docker(config) => {
+                let endpoint = self.endpoints.get(name).cloned().unwrap_or_default();
+                let mut docker = DockerConfig::new(name.clone(), self.config.owner.clone(), endpoint);
+                docker.allow_privileged = config.allow_privileged;
+                docker.logins = config.logins.clone();
+                if let Some(timeout) = config.health_timeout {
+                    docker.health_timeout = timeout;
+                }
+                Arc::new(DockerTarget::new(docker))
             }
         }
     }
@@ -180,23 +255,29 @@ impl Project {
             .worker(self.process.worker())
             .grace(GRACE)
             .drive(drive);
-        for target in self.targets().into_values() {
+        let implied = self.implied.iter().map(|(name, config)| self.target(name, config));
+        for target in self.targets().into_values().chain(implied) {
             builder = builder.target(target);
         }
         if let Some(sink) = sink {
             builder = builder.sink(sink);
         }
+        if let Some(events) = &self.events {
+            builder = builder.sink(Arc::new(events.of_runs()));
+        }
         builder.build()
     }
 
-    /// Reads a workflow and everything it names, and checks it against the actions and secrets there are. Answers the warnings
+    /// Reads a workflow and everything it names, and checks it against the actions, secrets and targets there are. Answers the warnings
     /// with it.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
     pub fn workflow(&self, path: &Path, allow_shell: bool) -> Result<(WorkflowDocument, Diagnostics), Failure> {
         let (actions, secrets) = (self.actions(allow_shell), self.secrets());
-        check_workflow(path, &self.environment(), &Limits::operator(), &actions, &secrets).map_err(|problems| {
+        let targets = self.config.targets.keys().chain(self.implied.keys()).cloned().collect();
+        let registered = Registered { actions: &actions, secrets: &secrets, targets: Some(&targets) };
+        check_workflow(path, &self.environment(), &Limits::operator(), &registered).map_err(|problems| {
             let off = !allow_shell && !self.config.allow_shell;
             let wants_shell = off && problems.iter().any(|problem| problem.message.contains(SHELL_OFF));
             let failure = Failure::from(problems);
@@ -204,12 +285,12 @@ impl Project {
         })
     }
 
-    /// Reads a stack, and checks it against the sources of secrets there are.
+    /// Reads a stack from its files, and checks it against the sources of secrets there are.
     ///
     /// # Errors
     /// Everything that is wrong with it, located.
-    pub fn stack(&self, path: &Path) -> Result<StackDocument, Failure> {
-        Ok(check_stack(path, &self.environment(), &Limits::operator(), &self.secrets())?)
+    pub fn stack(&self, files: impl Into<StackFiles>) -> Result<StackDocument, Failure> {
+        Ok(check_stack(files, &self.environment(), &Limits::operator(), &self.secrets())?)
     }
 
     /// Whether a run can go on here, once that is asked of it. One that was started with more allowed must not fail, and

@@ -6,6 +6,9 @@
 //! # Features
 //!
 //! - `host` (default): supervised processes. Linux; elsewhere everything answers that it is unsupported.
+//! - `docker`: containers of a Docker Engine and services of a Docker Swarm. `docker-tls` and `docker-ssh` add encrypted
+//!   ports and other machines.
+//! - `engines`: the tests that need engines. Never needed.
 //! - `proof`: the program that this crate's own tests run. Never needed.
 //!
 //! # Stability
@@ -13,5 +16,11 @@
 //! `HostTarget` and `HostConfig` are settled: what changes there is deprecated for a minor release first. What lies on
 //! disk carries a version, and is read by every later 0.x, or refused by name.
 
+#[cfg(feature = "docker")]
+pub mod docker;
+#[cfg(feature = "docker")]
+mod engine;
 #[cfg(feature = "host")]
 pub mod host;
+#[cfg(feature = "docker")]
+pub mod swarm;

@@ -16,6 +16,7 @@
 //! meaning within 0.x only with a line in the changelog. The interfaces in Rust may change in minor releases.
 
 pub mod actions;
+pub mod deployments;
 #[cfg(feature = "documents")]
 pub mod document;
 pub mod environment;

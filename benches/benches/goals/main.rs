@@ -12,14 +12,14 @@ mod durable;
 mod process;
 mod schedulers;
 mod shape;
-mod table;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use shape::{Graph, Shape};
-use table::{Goal, Table, count, median};
+use windflow_benches::table::{Goal, Table, count, median};
 
 /// The allocator of the `windflow` command, for WindFlow and for all it is held against alike. An append is allocated by a
 /// task and freed by the thread that writes, which is where allocators differ most.
@@ -28,11 +28,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SPIN: Duration = Duration::from_micros(20);
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if let Some(("child", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        return process::child(&runtime, rest);
+        process::child(&runtime, rest);
+        return ExitCode::SUCCESS;
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     // Cargo adds words of its own.
@@ -49,7 +50,7 @@ fn main() {
     if all || named("start") {
         start(&mut table, quick);
     }
-    table.end();
+    table.end()
 }
 
 type Scheduler<'a> = (&'static str, Box<dyn Fn() -> Duration + 'a>);

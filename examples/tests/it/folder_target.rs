@@ -1,6 +1,7 @@
 //! The suite every target passes, over the target of the example.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use windflow_core::StackName;
@@ -8,7 +9,8 @@ use windflow_core::conformance::target::TargetFixture;
 use windflow_core::target::{EnvValue, Process, Service, Stack, Target};
 use windflow_examples::folder_target::FolderTarget;
 
-struct Folder(tempfile::TempDir);
+/// A folder, and what a file said before nonsense was put there.
+struct Folder(tempfile::TempDir, Mutex<Option<(PathBuf, Vec<u8>)>>);
 
 impl Folder {
     fn owned_by(&self, owner: &str) -> FolderTarget {
@@ -24,7 +26,7 @@ fn stack(version: &str) -> Stack {
     };
     let services = [("web", service(version)), ("db", service("1"))];
     let services = services.map(|(name, service)| (name.parse().unwrap(), service)).into();
-    Stack { name: "shop".parse().unwrap(), services }
+    Stack::new("shop".parse().unwrap(), services)
 }
 
 #[async_trait]
@@ -52,6 +54,25 @@ impl TargetFixture for Folder {
         let folder = self.0.path().join("ours").join(stack.as_str());
         folder.exists().then(|| folder.display().to_string()).into_iter().collect()
     }
+    async fn hostile(&self, n: usize) -> bool {
+        let file = ["record.json", "services/web.json"][n % 2];
+        let file = self.0.path().join("ours/shop").join(file);
+        let before = std::fs::read(&file).unwrap();
+        let nonsense = match n / 2 {
+            0 => b"\xff\x00nonsense".to_vec(),
+            1 => before[..before.len() / 2].to_vec(),
+            2 => b"[1, 2, 3]".to_vec(),
+            _ => return false,
+        };
+        std::fs::write(&file, nonsense).unwrap();
+        *self.1.lock().unwrap() = Some((file, before));
+        true
+    }
+    async fn heal(&self) {
+        if let Some((file, before)) = self.1.lock().unwrap().take() {
+            std::fs::write(file, before).unwrap();
+        }
+    }
 }
 
-windflow_core::target_conformance!(Folder(tempfile::tempdir().unwrap()));
+windflow_core::target_conformance!(Folder(tempfile::tempdir().unwrap(), Mutex::new(None)));

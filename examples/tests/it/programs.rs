@@ -66,6 +66,16 @@ fn the_custom_target_does_what_targets_do() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// With engines: `windflow-server/tests/engines/fallback.rs` does the same by the command.
+#[test]
+fn a_stack_that_no_engine_takes_is_nowhere_and_the_reason_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = ["unix:///nobody/docker.sock", "unix:///nobody/swarm.sock"];
+    let (code, text) = run(env!("CARGO_BIN_EXE_fallback"), folder.path(), &nobody);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("deployments.started") && text.contains("deployments.failed"), "{text}");
+}
+
 #[test]
 fn a_crash_loses_nothing_and_repeats_nothing_that_was_complete() {
     let folder = tempfile::tempdir().unwrap();

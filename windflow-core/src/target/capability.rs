@@ -33,6 +33,10 @@ pub struct Capabilities {
     pub features: BTreeSet<Feature>,
     /// Which fields of a service it honours, by name (`image`, `process`, `ports`…).
     pub service_fields: BTreeSet<String>,
+    /// Which parts of a stack besides its services it honours, by name (`networks`, `volumes`…).
+    pub stack_fields: BTreeSet<String>,
+    /// Which fields and other keys of a service it passes over, and why that does no harm: the plan says so.
+    pub passed_over: BTreeMap<String, String>,
     /// How many instances of one service it can run.
     pub max_replicas: u32,
 }
@@ -41,7 +45,7 @@ impl Capabilities {
     /// Nothing but the kind's name.
     #[must_use]
     pub fn new(kind: impl Into<String>) -> Self {
-        Self { kind: kind.into(), features: BTreeSet::new(), service_fields: BTreeSet::new(), max_replicas: 1 }
+        Self { kind: kind.into(), max_replicas: 1, ..Self::default() }
     }
 
     /// It can do these.
@@ -55,6 +59,20 @@ impl Capabilities {
     #[must_use]
     pub fn with_service_fields(mut self, fields: impl IntoIterator<Item = &'static str>) -> Self {
         self.service_fields.extend(fields.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// It honours these parts of a stack besides its services.
+    #[must_use]
+    pub fn with_stack_fields(mut self, fields: impl IntoIterator<Item = &'static str>) -> Self {
+        self.stack_fields.extend(fields.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// It passes over this field or other key of a service, for this reason.
+    #[must_use]
+    pub fn passing_over(mut self, field: impl Into<String>, why: impl Into<String>) -> Self {
+        self.passed_over.insert(field.into(), why.into());
         self
     }
 

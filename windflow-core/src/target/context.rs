@@ -73,6 +73,13 @@ impl Context {
         }
     }
 
+    /// Under another idempotency key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = key.into();
+        self
+    }
+
     /// On behalf of this step.
     #[must_use]
     pub fn with_run(mut self, run: RunId, node: NodeName) -> Self {

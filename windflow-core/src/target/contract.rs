@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Capabilities, Context, Desired, Discovered, Exec, Fingerprint, LogLine, LogOptions, Observed, Plan, PlanError,
-    Revision, ServiceRef, Session, TargetError,
+    Revision, ServiceRef, Session, Stack, TargetError,
 };
 use crate::id::{StackName, TargetName};
 
@@ -18,12 +18,20 @@ use crate::id::{StackName, TargetName};
 pub enum Applied {
     /// This revision is current and healthy; `None` when the stack is gone, as desired.
     Revision(Option<u64>),
-    /// The target itself went back.
+    /// The target itself went back, and what was there before is healthy again.
     RolledBack {
         /// To which revision; `None` when nothing was there before.
         to: Option<u64>,
         /// Why.
         why: String,
+    },
+    /// This revision runs and has the traffic, beside the one before, until it is promoted or aborted
+    /// ([`Target::promote`]).
+    Staged {
+        /// The revision that waits.
+        revision: u64,
+        /// The revision that is kept.
+        kept: u64,
     },
     /// There was nothing to do.
     Nothing,
@@ -71,7 +79,9 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
     /// Makes it so, and returns when it is healthy, or as soon as it is known why it will not be.
     async fn apply(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError>;
 
-    /// Makes what is staged current, or takes it down.
+    /// Makes what is staged current, or takes it down. Where nothing is staged there is nothing to do: the same again gets
+    /// [`Applied::Nothing`]. What is staged and no longer healthy is not made current, but taken down
+    /// ([`Applied::RolledBack`]).
     async fn promote(&self, cx: &Context, stack: &StackName, verdict: Promote) -> Result<Applied, TargetError>;
 
     /// Takes over what runs, without touching it.
@@ -82,6 +92,15 @@ pub trait Target: fmt::Debug + Send + Sync + 'static {
 
     /// The revisions that are kept, oldest first.
     async fn revisions(&self, cx: &Context, stack: &StackName) -> Result<Vec<Revision>, TargetError>;
+
+    /// The stack that brings a kept revision back. Where a name in it leads to something else now, as the tag of an image
+    /// may, that name is replaced by what the revision had.
+    ///
+    /// # Errors
+    /// [`TargetErrorKind::NotFound`](super::TargetErrorKind::NotFound) when what it had is not to be had any more.
+    async fn stack_of(&self, _: &Context, revision: &Revision) -> Result<Stack, TargetError> {
+        Ok(revision.stack.clone())
+    }
 
     /// What runs there and is not ours. Reads only.
     async fn discover(&self, cx: &Context) -> Result<Vec<Discovered>, TargetError>;

@@ -33,6 +33,26 @@ pub enum TargetErrorKind {
     Cancelled,
 }
 
+impl TargetErrorKind {
+    /// The code a step's error carries: `target.unreachable`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unsupported => "target.unsupported",
+            Self::Refused => "target.refused",
+            Self::Conflict => "target.conflict",
+            Self::NeedsConsent => "target.needs_consent",
+            Self::NotFound => "target.not_found",
+            Self::Unhealthy => "target.unhealthy",
+            Self::Denied => "target.denied",
+            Self::Unreachable => "target.unreachable",
+            Self::Transient => "target.transient",
+            Self::Unknown => "target.unknown",
+            Self::Cancelled => "target.cancelled",
+        }
+    }
+}
+
 /// A failed call to a target.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -56,6 +76,14 @@ impl TargetError {
     #[must_use]
     pub fn new(target: &TargetName, kind: TargetErrorKind, message: impl fmt::Display) -> Self {
         Self { target: target.clone(), stack: None, service: None, kind, message: message.to_string(), hint: None }
+    }
+
+    /// An apply has failed, and what was current before does not come back either: nobody may take it for rolled back.
+    #[must_use]
+    pub fn not_back(target: &TargetName, why: &str, number: u64, worse: &str) -> Self {
+        let what = format_args!("{why}; and revision {number} did not come back: {worse}");
+        Self::new(target, TargetErrorKind::Unhealthy, what)
+            .with_hint("see what runs with `status`; put right what is in the way and apply again")
     }
 
     /// The call is not offered.
@@ -113,18 +141,18 @@ impl std::error::Error for TargetError {}
 
 impl From<TargetError> for StepError {
     fn from(error: TargetError) -> Self {
-        let (class, code) = match error.kind {
-            TargetErrorKind::Unreachable => (ErrorClass::Retryable, "target.unreachable"),
-            TargetErrorKind::Transient => (ErrorClass::Retryable, "target.transient"),
-            TargetErrorKind::Cancelled => (ErrorClass::Unknown, "target.cancelled"),
-            TargetErrorKind::Unknown => (ErrorClass::Unknown, "target.unknown"),
-            TargetErrorKind::Conflict => (ErrorClass::Retryable, "target.conflict"),
-            TargetErrorKind::Unsupported => (ErrorClass::Terminal, "target.unsupported"),
-            TargetErrorKind::Refused => (ErrorClass::Terminal, "target.refused"),
-            TargetErrorKind::NeedsConsent => (ErrorClass::Terminal, "target.needs_consent"),
-            TargetErrorKind::NotFound => (ErrorClass::Terminal, "target.not_found"),
-            TargetErrorKind::Unhealthy => (ErrorClass::Terminal, "target.unhealthy"),
-            TargetErrorKind::Denied => (ErrorClass::Terminal, "target.denied"),
+        let code = error.kind.code();
+        let class = match error.kind {
+            TargetErrorKind::Unreachable | TargetErrorKind::Transient | TargetErrorKind::Conflict => {
+                ErrorClass::Retryable
+            }
+            TargetErrorKind::Cancelled | TargetErrorKind::Unknown => ErrorClass::Unknown,
+            TargetErrorKind::Unsupported
+            | TargetErrorKind::Refused
+            | TargetErrorKind::NeedsConsent
+            | TargetErrorKind::NotFound
+            | TargetErrorKind::Unhealthy
+            | TargetErrorKind::Denied => ErrorClass::Terminal,
         };
         let hint = error.hint.clone();
         let mut step = StepError::new(class, code, TargetError { hint: None, ..error });

@@ -37,10 +37,13 @@ pub trait TargetExt: Target {
         let observed = self.observe(cx, stack).await?;
         let kept = self.revisions(cx, stack).await?;
         let current = observed.current.as_ref();
+        // What is staged is aborted: the revision before it is the one that is kept beside it.
+        let to = to.or_else(|| observed.staged.as_ref().and(current).map(|current| current.number));
         let wanted = kept.iter().rev().find(|revision| match (to, current) {
             (Some(number), _) => revision.number == number,
             (None, Some(current)) => {
-                revision.number < current.number && !same_but_for_restarts(&revision.stack, &current.stack)
+                let same = same_but_for_restarts(&revision.stack, &current.stack);
+                revision.number < current.number && !(same && revision.ran_the_same_images(current))
             }
             (None, None) => true,
         });
@@ -55,13 +58,14 @@ pub trait TargetExt: Target {
                 })
                 .into());
         };
-        self.plan(cx, &Desired::Present(revision.stack.clone()), &observed).await
+        let wanted = self.stack_of(cx, revision).await?;
+        self.plan(cx, &Desired::Present(wanted), &observed).await
     }
 
     /// What has changed since the last revision was applied: that revision, planned anew.
     async fn drift(&self, cx: &Context, stack: &StackName) -> Result<Plan, PlanError> {
         let observed = self.observe(cx, stack).await?;
-        let desired = match &observed.current {
+        let desired = match observed.latest() {
             Some(revision) => Desired::Present(revision.stack.clone()),
             None => Desired::Absent(stack.clone()),
         };
@@ -89,7 +93,8 @@ pub trait TargetExt: Target {
         self.plan(cx, &Desired::Present(wanted), &observed).await
     }
 
-    /// The plan that starts every service of the current revision, or one, anew: a label that drift ignores changes.
+    /// The plan that starts every service of the current revision anew, or one with all that restart with it: a label that
+    /// drift ignores changes.
     async fn plan_restart(
         &self,
         cx: &Context,
@@ -108,8 +113,9 @@ pub trait TargetExt: Target {
         {
             return Err(absent(format!("there is no service '{name}'")).into());
         }
+        let along = service.map(|service| wanted.restarting_with(service));
         for (name, found) in &mut wanted.services {
-            if service.is_none_or(|service| service == name) {
+            if along.as_ref().is_none_or(|along| along.contains(name)) {
                 found.labels.insert(RESTART_LABEL.to_owned(), nonce.to_owned());
             }
         }

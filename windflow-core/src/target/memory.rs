@@ -8,7 +8,7 @@
 //! let target = MemoryTarget::new("memory".parse()?, "docs".parse()?);
 //! let process = Process { command: vec!["server".into()], search: vec![], working_dir: None };
 //! let web = Service { process: Some(process), ..Service::default() };
-//! let stack = Stack { name: StackName::new("shop")?, services: [(ServiceName::new("web")?, web)].into() };
+//! let stack = Stack::new(StackName::new("shop")?, [(ServiceName::new("web")?, web)].into());
 //! let cx = Context::new("first deployment");
 //! assert_eq!(target.deploy(&cx, stack.clone()).await?, Applied::Revision(Some(1)));
 //! assert_eq!(target.deploy(&cx, stack).await?, Applied::Nothing);
@@ -50,9 +50,9 @@ impl MemoryTarget {
     #[must_use]
     pub fn new(name: TargetName, owner: OwnerId) -> Self {
         let capabilities = Capabilities::new("memory")
-            .with_features([Feature::Logs, Feature::Discover, Feature::Adopt, Feature::WatchEvents])
+            .with_features([Feature::Logs, Feature::Discover, Feature::Adopt, Feature::Promote, Feature::WatchEvents])
             .with_service_fields(["image", "process", "command", "environment", "ports", "depends_on", "healthcheck"])
-            .with_service_fields(["restart", "replicas", "stop_signal", "stop_grace_period", "labels"])
+            .with_service_fields(["restart", "replicas", "stop_signal", "stop_grace_period", "labels", "rollout"])
             .with_max_replicas(100);
         Self { name, owner, capabilities: Arc::new(capabilities), world: Arc::default() }
     }
@@ -85,12 +85,21 @@ impl MemoryTarget {
         self.world.edit(&self.owner, stack, |deployed| deployed.log.push(line));
     }
 
-    fn error(&self, stack: &StackName, kind: TargetErrorKind, message: impl std::fmt::Display) -> TargetError {
+    pub(super) fn error(
+        &self,
+        stack: &StackName,
+        kind: TargetErrorKind,
+        message: impl std::fmt::Display,
+    ) -> TargetError {
         TargetError::new(&self.name, kind, message).in_stack(stack)
     }
 
     /// One call that changes something: it may be cut before, fail, happen and lose its answer, or be cut after.
-    async fn mutate<R>(&self, stack: &StackName, change: impl FnOnce(&mut Deployed) -> R) -> Result<R, TargetError> {
+    pub(super) async fn mutate<R>(
+        &self,
+        stack: &StackName,
+        change: impl FnOnce(&mut Deployed) -> R,
+    ) -> Result<R, TargetError> {
         tokio::task::yield_now().await;
         self.reach()?;
         let fault = self.world.count_mutation();
@@ -105,6 +114,11 @@ impl MemoryTarget {
         Ok(done)
     }
 
+    /// Tells of every change.
+    pub(super) fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.world.changes()
+    }
+
     fn reach(&self) -> Result<(), TargetError> {
         match self.world.is_reachable() {
             true => Ok(()),
@@ -117,7 +131,12 @@ impl MemoryTarget {
     }
 
     /// Makes the services those of `stack`, one call each, in start order; what is no longer wanted goes first.
-    async fn converge(&self, cx: &Context, name: &StackName, stack: Option<&Stack>) -> Result<(), TargetError> {
+    pub(super) async fn converge(
+        &self,
+        cx: &Context,
+        name: &StackName,
+        stack: Option<&Stack>,
+    ) -> Result<(), TargetError> {
         let there: Vec<ServiceName> = self.world.read(&self.owner, name, |d| d.services.keys().cloned().collect());
         for service in there {
             if stack.is_none_or(|stack| !stack.services.contains_key(&service)) {
@@ -203,7 +222,11 @@ impl Target for MemoryTarget {
             diff::refuse(stack, &self.capabilities, &self.name)?;
         }
         let mut plan = Plan::on(cx, &self.owner, &self.name, desired, observed);
+        if let Desired::Present(stack) = desired {
+            plan.degradations = diff::degradations(stack, &self.capabilities);
+        }
         plan.changes = diff::changes(desired, observed, &self.capabilities, |_| ChangeKind::Update);
+        self.plan_beside(&mut plan, observed)?;
         Ok(plan)
     }
 
@@ -212,6 +235,9 @@ impl Target for MemoryTarget {
         self.reach()?;
         diff::check_bound(plan, &self.owner, &self.name)?;
         let observed = self.look(name);
+        if let Some(done) = self.apply_beside(cx, plan, &observed).await {
+            return done;
+        }
         let doing = self.world.read(&self.owner, name, |deployed| deployed.doing.clone());
         let mine = (plan.intent(), cx.key().to_owned());
         if doing.as_ref() != Some(&mine) {
@@ -228,6 +254,10 @@ impl Target for MemoryTarget {
         };
         self.converge(cx, name, Some(stack)).await?;
         let Some(why) = self.verdict(cx, name).await? else {
+            let current = observed.current.as_ref().filter(|current| !diff::is_revision(stack, current));
+            if let Some(staged) = self.stage(cx, stack, current).await? {
+                return Ok(staged);
+            }
             let now = cx.clock().now();
             let number = self.mutate(name, |deployed| deployed.record(stack, cx.key(), now, false)).await?;
             return Ok(Applied::Revision(Some(number)));
@@ -243,8 +273,8 @@ impl Target for MemoryTarget {
         Ok(Applied::RolledBack { to: plan.base, why })
     }
 
-    async fn promote(&self, _: &Context, stack: &StackName, _: Promote) -> Result<Applied, TargetError> {
-        Err(TargetError::unsupported(&self.name, "staged rollouts").in_stack(stack))
+    async fn promote(&self, cx: &Context, stack: &StackName, verdict: Promote) -> Result<Applied, TargetError> {
+        self.decide(cx, stack, verdict).await
     }
 
     async fn adopt(&self, cx: &Context, found: &Discovered, stack: &Desired) -> Result<Revision, TargetError> {

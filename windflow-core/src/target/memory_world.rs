@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::memory::MEMORY_HEALTH_LABEL;
 use super::{
-    Capabilities, Endpoint, Health, LogLine, Observed, ObservedInstance, ObservedService, Revision, Service, Stack,
-    diff,
+    Baking, Capabilities, Endpoint, Health, LogLine, Observed, ObservedInstance, ObservedService, Revision, Service,
+    Stack, diff,
 };
 use crate::hash::ContentHash;
 use crate::id::{OwnerId, ServiceName, StackName};
@@ -17,6 +17,14 @@ use crate::time::Timestamp;
 
 /// How many revisions a target keeps.
 const KEPT: usize = 10;
+
+/// A revision whose services are there, and which is not current yet.
+#[derive(Clone, Debug)]
+pub(super) struct Staged {
+    pub revision: Revision,
+    pub since: Timestamp,
+    pub until: Option<Timestamp>,
+}
 
 /// One stack as it is.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +34,8 @@ pub(super) struct Deployed {
     pub current: Option<u64>,
     /// The intent that is being applied, and its key.
     pub doing: Option<(ContentHash, String)>,
+    /// What waits to be promoted.
+    pub staged: Option<Staged>,
     pub log: Vec<LogLine>,
 }
 
@@ -33,6 +43,8 @@ impl Deployed {
     pub fn observed(&self, capabilities: &Capabilities) -> Observed {
         let mut observed = Observed::absent();
         observed.current = self.revisions.iter().find(|kept| Some(kept.number) == self.current).cloned();
+        observed.staged = self.staged.as_ref().map(|staged| staged.revision.clone());
+        observed.baking = self.staged.as_ref().map(|staged| Baking::new(staged.since, staged.until));
         for (name, service) in &self.services {
             let health = health_of(service);
             let mut found = ObservedService::new(diff::owned_spec(service, capabilities), health.clone());
@@ -195,6 +207,14 @@ impl MemoryFaults {
     pub fn cut_at(&self, n: u64) {
         let mut inner = self.0.lock();
         inner.cut_at = Some(inner.mutations + n);
+    }
+
+    /// Ends all trouble.
+    pub fn heal(&self) {
+        let mut inner = self.0.lock();
+        (inner.fail_at, inner.cut_at, inner.unreachable) = (None, None, false);
+        drop(inner);
+        self.0.changed.send_replace(());
     }
 
     /// Whether the target answers at all.

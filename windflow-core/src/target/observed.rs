@@ -53,10 +53,22 @@ impl Health {
 pub struct Observed {
     /// The revision that is current, as the target itself records it.
     pub current: Option<Revision>,
-    /// In a staged rollout, the revision that waits to be promoted.
+    /// In a staged rollout, the revision that waits to be promoted: the services are those of it, and what is current is
+    /// kept beside.
     pub staged: Option<Revision>,
+    /// In a staged rollout, since when it waits, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baking: Option<Baking>,
     /// The services that are there.
     pub services: BTreeMap<ServiceName, ObservedService>,
+    /// What services share and is there, by path within the stack (`networks.front`): the fields we own, as they are in
+    /// force. A volume that was kept when its stack went is no part of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, Value>,
+    /// What was kept although nothing wants it any more, by path within the stack: what the target calls it. It is no part of
+    /// the stack, and goes with the next destroy that may remove it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retained: BTreeMap<String, String>,
 }
 
 impl Observed {
@@ -66,10 +78,34 @@ impl Observed {
         Self::default()
     }
 
+    /// The revision that was applied last: the staged one, else the current one.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Revision> {
+        self.staged.as_ref().or(self.current.as_ref())
+    }
+
     /// Whether nothing with our mark is there.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        self.current.is_none() && self.staged.is_none() && self.services.is_empty()
+        self.current.is_none() && self.staged.is_none() && self.services.is_empty() && self.parts.is_empty()
+    }
+}
+
+/// How long a staged revision waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Baking {
+    /// Since when it has the traffic.
+    pub since: Timestamp,
+    /// When it is promoted unless its health is lost; by somebody's word only when absent.
+    pub until: Option<Timestamp>,
+}
+
+impl Baking {
+    /// Since then, and until then if a time was given.
+    #[must_use]
+    pub fn new(since: Timestamp, until: Option<Timestamp>) -> Self {
+        Self { since, until }
     }
 }
 

@@ -82,6 +82,13 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether nothing is changed by it but that a service which should be well and is not is waited for or started again.
+    #[must_use]
+    pub fn is_about_health(&self) -> bool {
+        let whole = self.service.as_ref().is_some_and(|service| self.path == format!("services.{service}"));
+        whole && self.kind == ChangeKind::Update && self.before.is_none() && self.after.is_none()
+    }
+
     /// A reversible change.
     #[must_use]
     pub fn new(kind: ChangeKind, path: impl Into<String>) -> Self {
@@ -149,6 +156,10 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What the target will not honour, by path, in a person's words.
     pub degradations: Vec<String>,
+    /// Nothing would change, and yet there is something that applying this ends: the mark of an apply that was killed at its
+    /// very end, or the watch over what is staged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
 }
 
 impl Plan {
@@ -179,6 +190,7 @@ impl Plan {
             preconditions: Vec::new(),
             changes: Vec::new(),
             degradations: Vec::new(),
+            unfinished: false,
         }
     }
 

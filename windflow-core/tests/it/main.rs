@@ -11,6 +11,8 @@ mod ownership;
 mod questions;
 mod watched;
 
+#[cfg(feature = "conformance")]
+mod layers;
 #[cfg(feature = "sim")]
 mod simulation;
 #[cfg(feature = "conformance")]

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use windflow_core::conformance::target::TargetFixture;
+use windflow_core::conformance::target::{Foreign, TargetFixture};
 use windflow_core::target::{
-    Applied, Condition, Context, Dependency, EnvValue, MEMORY_HEALTH_LABEL, MemoryTarget, PlanError, Process, Service,
-    Stack, Target, TargetErrorKind, TargetExt,
+    Applied, Condition, Context, Dependency, Desired, EnvValue, MEMORY_HEALTH_LABEL, MemoryTarget, PlanError, Process,
+    Promote, Rollout, Service, Stack, Strategy, Target, TargetErrorKind, TargetExt,
 };
 use windflow_core::{ServiceName, StackName};
 
-struct Memory(MemoryTarget);
+#[derive(Clone)]
+pub struct Memory(pub MemoryTarget);
 
 impl Memory {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(MemoryTarget::new("memory".parse().unwrap(), "ours".parse().unwrap()))
     }
 }
@@ -23,16 +24,14 @@ fn service(command: &str) -> Service {
     Service { process: Some(process), ..Service::default() }
 }
 
-fn stack(version: &str) -> Stack {
+pub fn stack(version: &str) -> Stack {
     let mut web = service("web");
     web.environment.insert("VERSION".to_owned(), EnvValue::Plain(version.to_owned()));
     let need = Dependency { condition: Condition::ServiceHealthy, required: true, restart: false };
     web.depends_on.insert(ServiceName::new("db").unwrap(), need);
     let services = [("web", web), ("db", service("db"))];
-    Stack {
-        name: StackName::new("shop").unwrap(),
-        services: services.map(|(name, service)| (ServiceName::new(name).unwrap(), service)).into(),
-    }
+    let services = services.map(|(name, service)| (ServiceName::new(name).unwrap(), service)).into();
+    Stack::new(StackName::new("shop").unwrap(), services)
 }
 
 #[async_trait]
@@ -66,6 +65,28 @@ impl TargetFixture for Memory {
     }
     fn mutations(&self) -> Option<u64> {
         Some(self.0.mutations())
+    }
+    async fn cut_at(&self, n: u64) -> bool {
+        self.0.faults().cut_at(n);
+        true
+    }
+    async fn heal(&self) {
+        self.0.faults().heal();
+    }
+    fn staged(&self) -> Option<[Stack; 3]> {
+        Some(["1", "2", "3"].map(|version| {
+            let mut stack = stack(version);
+            let rollout = Rollout { strategy: Some(Strategy::BlueGreen), ..Rollout::default() };
+            stack.services.values_mut().for_each(|service| service.rollout = Some(rollout.clone()));
+            stack
+        }))
+    }
+    async fn foreign(&self) -> Option<Foreign> {
+        let mut theirs = stack("1");
+        theirs.name = StackName::new("found").unwrap();
+        self.neighbour().await.deploy(&Context::new("theirs"), theirs.clone()).await.unwrap();
+        let instances = vec!["db-0".to_owned(), "web-0".to_owned()];
+        Some(Foreign { name: theirs.name.clone(), desired: Desired::Present(theirs), instances })
     }
 }
 
@@ -102,4 +123,37 @@ async fn what_another_owner_runs_can_be_adopted() {
     assert!(revision.adopted);
     assert_eq!(ours.deploy(&cx, stack("1")).await.unwrap(), Applied::Nothing);
     assert!(theirs.observe(&cx, &stack("1").name).await.unwrap().is_absent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_bakes_for_a_time_is_promoted_then_unless_its_health_is_lost() {
+    let target = Memory::new().0;
+    let baked = |version: &str| {
+        let mut stack = stack(version);
+        let bake = Some(std::time::Duration::from_millis(20));
+        let rollout = Rollout { strategy: Some(Strategy::BlueGreen), bake, ..Rollout::default() };
+        stack.services.get_mut("web").unwrap().rollout = Some(rollout);
+        stack
+    };
+    target.deploy(&Context::new("1"), baked("1")).await.unwrap();
+    assert_eq!(target.deploy(&Context::new("2"), baked("2")).await.unwrap(), Applied::Revision(Some(2)));
+    let mut slow = baked("3");
+    let web = slow.services.get_mut("web").unwrap();
+    web.rollout.as_mut().unwrap().bake = Some(std::time::Duration::from_secs(3600));
+    let (name, web) = (slow.name.clone(), ServiceName::new("web").unwrap());
+    let deploying = tokio::spawn({
+        let target = target.clone();
+        async move { target.deploy(&Context::new("3"), slow).await }
+    });
+    while target.observe(&Context::new("look"), &name).await.unwrap().staged.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(target.meddle(&name, &web, |service| {
+        service.labels.insert(MEMORY_HEALTH_LABEL.to_owned(), "unhealthy".to_owned());
+    }));
+    let back = deploying.await.unwrap().unwrap();
+    assert_eq!(back, Applied::RolledBack { to: Some(2), why: "web: its label says so".to_owned() });
+    let observed = target.observe(&Context::new("look"), &name).await.unwrap();
+    assert!(observed.staged.is_none() && observed.current.unwrap().number == 2);
+    assert_eq!(target.promote(&Context::new("late"), &name, Promote::Promote).await.unwrap(), Applied::Nothing);
 }

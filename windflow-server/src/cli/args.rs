@@ -7,7 +7,8 @@ use windflow_core::RunId;
 
 use super::args_runs::RunsCommand;
 use super::args_stack::{
-    ApplyArgs, DestroyArgs, ExecArgs, LogsArgs, PlanArgs, RestartArgs, RollbackArgs, ScaleArgs, StatusArgs,
+    AdoptArgs, ApplyArgs, ConfigArgs, DecideArgs, DestroyArgs, DiscoverArgs, ExecArgs, LogsArgs, PlanArgs, RestartArgs,
+    RollbackArgs, ScaleArgs, StatusArgs,
 };
 use super::parse::{parse_pair, parse_run};
 use crate::exit::TABLE;
@@ -53,6 +54,9 @@ pub struct Global {
     /// Write JSON: one document, or one line for each event of a stream
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+    /// Append what happens to stacks to this file, one line of JSON for each event
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub events: Option<PathBuf>,
     /// How much to log to standard error
     #[arg(long, global = true, value_name = "LEVEL", default_value = "error", help_heading = "Global options")]
     pub log: LogLevel,
@@ -90,6 +94,8 @@ pub enum Command {
     Runs(RunsCommand),
     /// Check workflow and stack files, and report every problem at once
     Validate(ValidateArgs),
+    /// Print the stack that files come to: merged, with variables replaced, in long form
+    Config(ConfigArgs),
     /// Draw a workflow
     Graph(GraphArgs),
     /// Show what applying a stack would change; changes nothing
@@ -104,12 +110,20 @@ pub enum Command {
     Exec(ExecArgs),
     /// Make an earlier revision current again
     Rollback(RollbackArgs),
+    /// Make a revision that is baking current, and take away the one that is kept beside it
+    Promote(DecideArgs),
+    /// Take back a revision that is baking: the one that is kept gets the traffic again
+    Abort(DecideArgs),
     /// Take a stack down
     Destroy(DestroyArgs),
     /// Change how many instances of a service run
     Scale(ScaleArgs),
     /// Start services anew
     Restart(RestartArgs),
+    /// List what runs on a target and is not ours
+    Discover(DiscoverArgs),
+    /// Make what runs a stack of ours, without restarting anything
+    Adopt(AdoptArgs),
     /// List the targets, and whether they can be reached
     Targets,
     /// Print a JSON Schema for editors

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use windflow_core::{ServiceName, TargetName};
+use windflow_core::{ServiceName, StackName, TargetName};
 
-use super::parse::{parse_duration, parse_scale, parse_service, parse_target};
+use super::config::ConfigFormat;
+use super::parse::{parse_duration, parse_scale, parse_service, parse_stack, parse_target};
 
 /// Which stack, and where.
 #[derive(Clone, Debug, Args)]
@@ -14,7 +15,47 @@ pub struct StackArgs {
     /// A stack file, or the name of a stack that is there
     pub stack: String,
     #[command(flatten)]
+    pub files: FilesArgs,
+    #[command(flatten)]
     pub target: TargetArgs,
+}
+
+/// What else a stack is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct FilesArgs {
+    /// Merge this file onto the stack's; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub merge: Vec<PathBuf>,
+    /// Take in the services of this profile; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Variables for ${…}, instead of those in .env; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow config compose.yaml
+  windflow config compose.yaml compose.prod.yaml --profile debug --format json
+  windflow config --hash
+
+Without a file: those that COMPOSE_FILE names, or compose.yaml here with its override.")]
+pub struct ConfigArgs {
+    /// The stack's files, each merged onto the ones before
+    pub files: Vec<PathBuf>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value = "yaml")]
+    pub format: ConfigFormat,
+    /// Print only the hash by which two stacks are the same
+    #[arg(long)]
+    pub hash: bool,
+    /// What the stack is called, whatever its files say
+    #[arg(long, short, value_name = "NAME")]
+    pub project_name: Option<String>,
+    #[command(flatten)]
+    pub more: FilesArgs,
 }
 
 /// Which target.
@@ -64,8 +105,10 @@ pub struct ApplyArgs {
     #[arg(required_unless_present = "plan")]
     pub stack: Option<String>,
     /// A plan written by `plan --out`
-    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stack", "merge", "profile", "env_file"])]
     pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub files: FilesArgs,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -136,6 +179,20 @@ pub struct RollbackArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow status shop                    which revision is baking, which is kept
+  windflow promote shop --yes
+  windflow abort shop --yes")]
+pub struct DecideArgs {
+    #[command(flatten)]
+    pub on: StackArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct DestroyArgs {
     #[command(flatten)]
     pub on: StackArgs,
@@ -168,6 +225,30 @@ pub struct RestartArgs {
     /// Which service; all of them when absent
     #[arg(value_parser = parse_service)]
     pub service: Option<ServiceName>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DiscoverArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  windflow discover --target docker
+  windflow adopt compose.yaml --target docker --yes
+
+What runs must be what the file says: adopt first, change then. No container is restarted.")]
+pub struct AdoptArgs {
+    #[command(flatten)]
+    pub on: StackArgs,
+    /// What it is called there; the stack's own name when absent
+    #[arg(long, value_name = "NAME", value_parser = parse_stack)]
+    pub from: Option<StackName>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

@@ -112,6 +112,9 @@ fn ours(project: &Project) -> Command {
     if let Some(config) = &project.global.config {
         command.arg("--config").arg(config);
     }
+    if let Some(events) = &project.global.events {
+        command.arg("--events").arg(events);
+    }
     command
 }
 

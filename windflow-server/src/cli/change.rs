@@ -3,7 +3,7 @@
 use windflow_core::RunId;
 use windflow_core::target::{Desired, Plan, PlanError, TargetExt as _};
 
-use super::apply::carry_out;
+use super::apply::{Asked, carry_out};
 use super::args_stack::{ConsentArgs, DestroyArgs, RestartArgs, RollbackArgs, ScaleArgs, StackArgs};
 use super::place::Place;
 use crate::exit::Exit;
@@ -48,6 +48,12 @@ async fn change(
 ) -> Result<Exit, Failure> {
     let Place { named, target, call, mut interrupt } = Place::find(project, on, consent).await?;
     let name = named.name();
+    let action = match change {
+        Change::Rollback(_) => "rollback",
+        Change::Destroy => "destroy",
+        Change::Scale(_) => "scale",
+        Change::Restart(_) => "restart",
+    };
     let work = async {
         Ok::<Plan, PlanError>(match change {
             Change::Rollback(to) => target.plan_rollback(&call.cx, name, to).await?,
@@ -61,5 +67,5 @@ async fn change(
         })
     };
     let plan = call.run(project, &mut interrupt, work).await?;
-    carry_out(project, &call, &mut interrupt, &*target, &plan, yes).await
+    carry_out(project, &call, &mut interrupt, &*target, &plan, Asked { action, yes }).await
 }

@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use super::args::{Cli, Command, Global};
 use super::args_runs::RunsCommand;
 use super::{
-    apply, change, completions, demo_server, events, graph, init, list, logs, plan, request, resume, run as start,
-    schema, show, status, validate, worker,
+    adopt, apply, change, completions, config, demo_server, events, graph, init, list, logs, plan, promote, request,
+    resume, run as start, schema, show, status, validate, worker,
 };
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -117,6 +117,7 @@ async fn dispatch(
         Command::Worker(args) => worker::worker(&project, &args).await,
         Command::Runs(command) => runs(&project, command).await,
         Command::Validate(args) => validate::validate(&project, &args),
+        Command::Config(args) => config::config(&project, &args),
         Command::Graph(args) => graph::graph(&project, &args),
         Command::Plan(args) => plan::plan(&project, &args).await,
         Command::Apply(args) => apply::apply(&project, &args).await,
@@ -124,9 +125,13 @@ async fn dispatch(
         Command::Logs(args) => logs::logs(&project, &args).await,
         Command::Exec(args) => logs::exec(&project, args).await,
         Command::Rollback(args) => change::rollback(&project, &args).await,
+        Command::Promote(args) => promote::promote(&project, &args).await,
+        Command::Abort(args) => promote::abort(&project, &args).await,
         Command::Destroy(args) => change::destroy(&project, &args).await,
         Command::Scale(args) => change::scale(&project, &args).await,
         Command::Restart(args) => change::restart(&project, &args).await,
+        Command::Discover(args) => adopt::discover(&project, &args).await,
+        Command::Adopt(args) => adopt::adopt(&project, &args).await,
         Command::Targets => status::targets(&project).await,
         Command::Init => init::init(&project).await,
         Command::Completions(_) | Command::Schema(_) | Command::DemoServer(_) => Ok(Exit::Success),

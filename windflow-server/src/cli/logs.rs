@@ -47,7 +47,8 @@ pub async fn exec(project: &Project, args: ExecArgs) -> Result<Exit, Failure> {
     let of = ServiceRef::service(named.name().clone(), args.service);
     let mut command = Exec::new(args.command);
     command.stdin = args.interactive;
-    let mut session = target.exec(&call.cx, &of, command).await.map_err(Failure::before)?;
+    let begun = async { target.exec(&call.cx, &of, command).await.map_err(Failure::before) };
+    let mut session = call.run(project, &mut interrupt, begun).await?;
     if let Some(input) = session.stdin.take() {
         tokio::spawn(async move {
             let (mut stdin, mut buffer) = (tokio::io::stdin(), vec![0; 8192]);

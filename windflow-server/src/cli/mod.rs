@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod adopt;
 mod apply;
 mod args;
 mod args_runs;
@@ -7,6 +8,7 @@ mod args_stack;
 mod background;
 mod change;
 mod completions;
+mod config;
 mod demo_server;
 mod dispatch;
 mod events;
@@ -18,6 +20,7 @@ mod parse;
 mod place;
 mod plan;
 // A link into `examples/`, where the server lives.
+mod promote;
 mod quickstart_server;
 mod request;
 mod resume;

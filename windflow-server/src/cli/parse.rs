@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windflow_core::{NodeName, RunId, RunState, ServiceName, SignalName, TargetName};
+use windflow_core::{NodeName, RunId, RunState, ServiceName, SignalName, StackName, TargetName};
 
 pub fn parse_pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
@@ -35,7 +35,7 @@ macro_rules! named {
     )*};
 }
 
-named! { parse_run: RunId, parse_node: NodeName, parse_service: ServiceName, parse_signal: SignalName, parse_target: TargetName }
+named! { parse_run: RunId, parse_node: NodeName, parse_service: ServiceName, parse_signal: SignalName, parse_stack: StackName, parse_target: TargetName }
 
 pub fn parse_state(text: &str) -> Result<RunState, String> {
     text.parse().map_err(|error: windflow_core::InvalidName| error.to_string())

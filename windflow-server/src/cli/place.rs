@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windflow_core::target::{Consents, Context, Stack, Target};
-use windflow_core::{RunId, StackName};
+use windflow_core::{RunId, StackName, TargetName};
 
-use super::args_stack::{ConsentArgs, StackArgs, TargetArgs};
+use super::args_stack::{ConsentArgs, FilesArgs, StackArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, Wish};
 use crate::render::text::clean;
+use crate::stack_events::Change;
 use crate::wire::Project;
 
 /// A stack on a target, and a call about it.
@@ -30,19 +31,24 @@ impl Place {
     /// Finds out what a command is about. A bare name must be that of a stack that is there: a file says what it means
     /// whether it is deployed or not, and a mistyped name says nothing.
     pub async fn find(project: &Project, on: &StackArgs, consent: &ConsentArgs) -> Result<Self, Failure> {
-        let named = Named::read(project, &on.stack)?;
+        let named = Named::read(project, on)?;
         let (target, call) = (target(project, &on.target)?, Call::new(project, consent));
         let mut interrupt = Interrupt::listen()?;
         if let Named::Name(name) = &named {
             let listed = async { target.stacks(&call.cx).await.map_err(Failure::before) };
             let there = call.run(project, &mut interrupt, listed).await?;
-            if !there.contains(name) {
+            if !there.contains(name) && !keeps_something(&*target, &call, name).await {
                 let owners = of_others(&*target, &call, name).await;
                 return Err(missing(name, &*target, &there, &owners));
             }
         }
         Ok(Self { named, target, call, interrupt })
     }
+}
+
+/// Whether a target keeps something of a stack that is gone. Where that cannot be found out, the name is one that says nothing.
+async fn keeps_something(target: &dyn Target, call: &Call, name: &StackName) -> bool {
+    target.observe(&call.cx, name).await.is_ok_and(|observed| !observed.retained.is_empty())
 }
 
 /// Who else has a stack of this name on a target.
@@ -74,13 +80,18 @@ pub enum Named {
 
 impl Named {
     /// Reads the file when it is one. A text that could be either is a file if there is one of that name.
-    pub fn read(project: &Project, text: &str) -> Result<Self, Failure> {
+    pub fn read(project: &Project, on: &StackArgs) -> Result<Self, Failure> {
+        let text = on.stack.as_str();
         let path = Path::new(text);
         let there = project.process.working_dir.join(path).is_file();
         let looks = text.contains(['/', '\\']) || path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         if there || looks {
-            let document = project.stack(path)?;
+            let document = project.stack(on.files.onto(path.into()))?;
             return Ok(Self::File(Box::new(document.stack().clone())));
+        }
+        if on.files != FilesArgs::default() {
+            let hint = "--merge, --profile and --env-file say how files are read";
+            return Err(Failure::usage(format_args!("'{text}' is no file")).hint(hint));
         }
         StackName::new(text)
             .map(Self::Name)
@@ -101,7 +112,7 @@ pub fn target(project: &Project, args: &TargetArgs) -> Result<Arc<dyn Target>, F
     let targets = project.targets();
     let names = || targets.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     match &args.target {
-        Some(name) => targets.get(name).cloned().ok_or_else(|| {
+        Some(name) => project.target_named(name).ok_or_else(|| {
             Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known: {}", names()))
         }),
         None if targets.len() == 1 => {
@@ -131,6 +142,17 @@ impl Call {
             .with_cancel(cancel.clone())
             .with_progress(Arc::new(move |text| output.progress(&format!("  … {}", clean(text)))));
         Self { cx, cancel }
+    }
+
+    /// The change that this call makes, for whoever is told of such.
+    pub fn change<'a>(
+        &'a self,
+        project: &'a Project,
+        action: &'a str,
+        target: &'a TargetName,
+        stack: &'a StackName,
+    ) -> Change<'a> {
+        Change { events: project.events.as_ref(), action, key: self.cx.key(), target, stack }
     }
 
     /// Does a piece of work. The first Ctrl-C asks it to end in order, another one drops it, which equals a crash and

@@ -51,7 +51,7 @@ pub async fn of(target: &dyn Target, cx: &Context, named: &Named) -> Result<Plan
         Named::File(stack) => Ok(target.plan_for(cx, &Desired::Present((**stack).clone())).await?),
         Named::Name(name) => {
             let observed = target.observe(cx, name).await.map_err(Failure::before)?;
-            let Some(current) = &observed.current else {
+            let Some(current) = observed.latest() else {
                 return Err(Failure::failed(format_args!(
                     "stack '{name}' is not deployed on target '{}'",
                     target.name()

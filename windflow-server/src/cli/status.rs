@@ -1,6 +1,6 @@
 //! `windflow status` and `windflow targets`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use windflow_core::target::{Plan, PlanError, TargetExt as _};
 
 use super::args_stack::{ConsentArgs, StatusArgs};
@@ -20,23 +20,53 @@ pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failur
     let observed =
         call.run(project, &mut interrupt, async { target.observe(&call.cx, name).await.map_err(Failure::before) });
     let observed = observed.await?;
-    let drift: Result<Plan, PlanError> = target.drift(&call.cx, name).await;
-    let drift = drift.ok().filter(|plan| !plan.is_empty());
+    let drift = async {
+        match target.drift(&call.cx, name).await {
+            Ok(plan) => Ok(Ok(plan)),
+            Err(PlanError::Target(error)) => Err(Failure::before(error)),
+            // What runs could not be applied today as it is on record; that is no reason not to show it.
+            Err(refused) => Ok(Err(refused.to_string())),
+        }
+    };
+    let drift: Result<Plan, String> = call.run(project, &mut interrupt, drift).await?;
+    let unknown = drift.as_ref().err().cloned();
+    let drift = drift.ok().map(|mut plan| {
+        // That it is baking is no drift.
+        plan.changes.retain(|change| observed.staged.is_none() || change.path != "rollout");
+        plan
+    });
+    let drift = drift.filter(|plan| !plan.is_empty());
     let output = &project.output;
     output.document(&json!({
         "version": 1, "kind": "status", "stack": name, "target": target.name(),
         "deployed": !observed.is_absent(),
         "revision": observed.current.as_ref().map(|revision| revision.number),
         "applied_at": observed.current.as_ref().map(|revision| revision.at.to_string()),
+        "baking": observed.staged.as_ref().map(|staged| json!({
+            "revision": staged.number, "kept": observed.current.as_ref().map(|current| current.number),
+            "since": observed.baking.map(|baking| baking.since.to_string()),
+            "until": observed.baking.and_then(|baking| baking.until).map(|until| until.to_string()),
+        })),
         "services": observed.services,
-        "drift": drift.as_ref().map_or_else(Vec::new, |plan| plan.changes.clone()),
+        "retained": observed.retained,
+        "drift": match (&drift, &unknown) {
+            (_, Some(_)) => Value::Null,
+            (Some(plan), None) => json!(plan.changes),
+            (None, None) => json!([]),
+        },
+        "drift_unknown": unknown,
     }));
     if observed.is_absent() {
         output.text(format!("stack '{name}' is not deployed on target '{}'", target.name()));
+        form::retained(output, name, target.name(), &observed);
         return Ok(Exit::Success);
     }
     form::header(output, name, target.name(), &observed);
     form::services(output, &observed);
+    form::retained(output, name, target.name(), &observed);
+    if let Some(why) = unknown {
+        output.text(format!("\nwhether it has drifted cannot be told: {}", clean(&why)));
+    }
     if let Some(plan) = drift {
         if observed.current.is_none() {
             output.text(

@@ -76,6 +76,14 @@ impl Output {
         self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Notes why something that was to be read could not be written.
+    pub fn lose(&self, error: &io::Error) {
+        // Who stopped reading has read enough; a disk that is full has not.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
+        }
+    }
+
     /// Whether programs read it.
     #[must_use]
     pub fn json(&self) -> bool {
@@ -195,10 +203,7 @@ impl Output {
         let mut to = io::stdout().lock();
         if let Err(error) = to.write_all(bytes).and_then(|()| to.flush()) {
             self.0.broken.store(true, Ordering::Relaxed);
-            // Who stopped reading has read enough; a disk that is full has not.
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
-            }
+            self.lose(&error);
         }
     }
 

@@ -81,6 +81,55 @@ fn stacks_are_checked_too() {
     assert!(done.out.contains("'image' is there twice") && done.out.ends_with("1 problem\n"), "{}", done.out);
 }
 
+/// What is printed is the stack itself: read again it is the same, to the hash.
+#[test]
+fn a_stack_of_several_files_is_printed_as_one() {
+    let world = World::with(
+        "compose.yaml",
+        "name: s\nservices:\n  web: { image: \"nginx:${TAG}\", ports: [\"8080:80\"], command: serve --all }\n  dbg: { image: d, profiles: [debug] }\n",
+    );
+    world.write("prod.yaml", "services: { web: { environment: { MODE: \"$$prod\" } } }\n");
+    world.write(".env", "TAG=1.27\n");
+    let done = world.expect(0, "config compose.yaml prod.yaml");
+    let expected = "\
+name: s
+networks:
+  default:
+    name: s_default
+services:
+  web:
+    command:
+      - serve
+      - \"--all\"
+    environment:
+      MODE: $$prod
+    image: nginx:1.27
+    networks:
+      default: null
+    ports:
+      - mode: ingress
+        protocol: tcp
+        published: \"8080\"
+        target: 80
+";
+    assert_eq!(done.out, expected);
+    world.write("whole.yaml", expected);
+    assert_eq!(world.expect(0, "config whole.yaml").out, expected);
+    let hash = world.expect(0, "config compose.yaml --merge prod.yaml --hash").out;
+    assert_eq!(world.expect(0, "config whole.yaml --hash").out, hash);
+    assert_ne!(world.expect(0, "config --hash").out, hash, "compose.yaml alone is another stack");
+    let json: serde_json::Value =
+        serde_json::from_str(&world.expect(0, "config --format json --profile debug -p other").out).unwrap();
+    assert_eq!((json["name"].as_str(), json["services"]["dbg"]["image"].as_str()), (Some("other"), Some("d")));
+    let told = world.expect(0, "config --json").out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((told["kind"].as_str(), told["config"]["name"].as_str()), (Some("config"), Some("s")));
+    world.write("bad.yaml", "services: { web: { ports: [x] } }\n");
+    let wrong = world.expect(64, "config compose.yaml bad.yaml");
+    assert!(wrong.err.starts_with("bad.yaml:1:28: services.web.ports[0]: 'x' is not a port"), "{}", wrong.err);
+    assert!(World::new().expect(64, "config").err.contains("there is no compose.yaml here"));
+}
+
 #[test]
 fn a_secret_from_nowhere_is_told_before_anything_begins() {
     let stack = "name: s\nservices:\n  web: { image: nginx, environment: { T: secret://vualt/t } }\n";

@@ -3,7 +3,7 @@
 use crate::snapshot;
 use crate::world::World;
 
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 36] = [
     "run",
     "resume",
     "worker",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 33] = [
     "runs resolve",
     "runs give-up",
     "validate",
+    "config",
     "graph",
     "plan",
     "apply",
@@ -28,6 +29,8 @@ const COMMANDS: [&str; 33] = [
     "logs",
     "exec",
     "rollback",
+    "promote",
+    "abort",
     "destroy",
     "scale",
     "restart",

@@ -12,5 +12,6 @@ mod leftovers;
 mod readme;
 mod runs;
 mod snapshot;
+mod stack_events;
 mod stacks;
 mod world;

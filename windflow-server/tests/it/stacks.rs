@@ -235,3 +235,85 @@ fn a_deploy_whose_time_is_up_says_what_it_waited_for() {
     let status = world.expect(0, "status stack.yaml");
     assert!(status.out.contains("is not deployed"), "what was begun is taken back: {}", status.out);
 }
+
+#[test]
+fn a_workflow_waits_scales_looks_inside_goes_back_and_is_undone_on_this_machine() {
+    let stack = |version: &str| {
+        format!(
+            "name: s\nservices:\n  a:\n    x-windflow: {{ process: {{ command: [sleep, \"1000\"] }} }}\n    environment: {{ VERSION: \"{version}\" }}\n"
+        )
+    };
+    let world = World::with("s.yaml", &stack("1"));
+    world.expect(0, "apply s.yaml --yes");
+    world.write("s.yaml", &stack("2"));
+    let on = "target: local, stack: s.yaml";
+    let steps = format!(
+        "name: w\nnodes:\n  new: {{ uses: deploy, with: {{ {on} }} }}\n  \
+         up: {{ uses: wait_healthy, needs: new, with: {{ {on} }} }}\n  \
+         more: {{ uses: scale, needs: up, with: {{ {on}, service: a, replicas: 2 }} }}\n  \
+         look: {{ uses: exec, needs: more, compensate: nothing, with: {{ {on}, service: a, instance: 1, \
+         argv: [sh, -c, \"echo $VERSION $MORE; exit 3\"], env: {{ MORE: \"hi\", PATH: \"/usr/bin:/bin\" }}, expect: {{ exit: [3] }} }} }}\n  \
+         back: {{ uses: rollback, needs: look, with: {{ {on}, to: 1 }} }}\nLAST\
+         outputs: {{ said: \"${{{{ nodes.look.output.stdout }}}}\", from: \"${{{{ nodes.back.output.from }}}}\" }}\n"
+    );
+    world.write("w.yaml", &steps.replace("LAST", ""));
+    let done = world.expect(0, "run w.yaml --json");
+    assert!(done.out.contains(r#""said":"2 hi\n""#) && done.out.contains(r#""from":3"#), "{}", done.out);
+    let status = world.expect(0, "status s");
+    assert!(status.out.contains("revision 4"), "{}", status.out);
+    // The second time all of it is taken back.
+    world.write(
+        "w.yaml",
+        &steps.replace("LAST", "  fails: { uses: script, needs: back, with: { script: \"throw 1\" } }\n"),
+    );
+    world.expect(3, "run w.yaml");
+    world.write("s.yaml", &stack("1"));
+    assert!(world.expect(0, "plan s.yaml").out.contains("is as it should be"));
+    world.expect(0, "destroy s --yes");
+}
+
+#[test]
+fn a_stack_goes_to_the_next_target_when_nobody_answers_at_its_own_and_never_was_there() {
+    let world = World::with(
+        "windflow.yaml",
+        "owner: t\ntargets:\n  engine: { kind: docker, endpoint: \"tcp://127.0.0.1:1\", breaker: {}, timeout: 5s }\n",
+    );
+    world.write(
+        "s.yaml",
+        "name: s\nservices:\n  a: { image: busybox, x-windflow: { process: { command: [sleep, \"1000\"] } } }\n",
+    );
+    let deploys = |more: &str| {
+        format!(
+            "name: w\nnodes:\n  d:\n    uses: deploy\n    retry: {{ max_attempts: 1 }}\n    with: {{ stack: s.yaml, target: engine, fallback: [local]{more} }}\n\
+             outputs: {{ on: \"${{{{ nodes.d.output.target }}}}\", from: \"${{{{ nodes.d.output.fallback_from }}}}\" }}\n"
+        )
+    };
+    world.write("w.yaml", &deploys(""));
+    let done = world.expect(0, "run w.yaml --json");
+    assert!(done.out.contains(r#""on":"local""#) && done.out.contains(r#""from":"engine""#), "{}", done.out);
+    world.expect(0, "destroy s --target local --yes");
+    // Had it ever been there, it might run there still.
+    std::fs::create_dir_all(world.dir.join(".windflow/.placements/engine")).unwrap();
+    world.write(".windflow/.placements/engine/s", "");
+    let refused = world.run("run w.yaml");
+    assert_ne!(refused.code, 0);
+    assert!(refused.err.contains("engine may still run s, so it is not deployed on local"), "{}", refused.err);
+    world.write("w.yaml", &deploys(", allow_two_copies: true"));
+    world.expect(0, "run w.yaml");
+    world.expect(0, "destroy s --target local --yes");
+}
+
+#[test]
+fn the_layers_of_all_targets_go_for_those_that_nobody_has_written_too() {
+    let world = World::with("windflow.yaml", "owner: me\nlayers: { timeout: { questions: 300ms } }\n");
+    // It takes every call and answers none.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", mute.local_addr().unwrap());
+    for kind in ["docker", "swarm"] {
+        let mut command = world.command(&format!("status shop --target {kind}"));
+        let out = command.env("DOCKER_HOST", &endpoint).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(69), "{said}");
+        assert!(said.starts_with(&format!("error: {kind}: ")) && said.contains("not answered within 300ms"), "{said}");
+    }
+}

@@ -170,14 +170,15 @@ impl HostTarget {
             error.message = format!("{why}; and revision {number} cannot be made current again: {}", error.message);
             error
         });
-        let why = match back? {
-            None => why,
-            Some(worse) => {
-                format!("{why}; and revision {} does not come up again: {}", base.number, cx.masker().mask(&worse))
-            }
-        };
+        let worse = back?;
         self.machine.remove(&dir.intent()).await.map_err(self.failed(name))?;
-        Ok(Applied::RolledBack { to: Some(base.number), why })
+        match worse {
+            None => Ok(Applied::RolledBack { to: Some(base.number), why }),
+            Some(worse) => {
+                let worse = cx.masker().mask(&worse);
+                Err(TargetError::not_back(&self.config.name, &why, base.number, &worse).in_stack(name))
+            }
+        }
     }
 
     async fn spec(

@@ -107,18 +107,18 @@ mod tests {
         let second = std::time::Duration::from_secs(1);
         let service = Service {
             process: Some(Process { command: vec!["web".into()], search: Vec::new(), working_dir: None }),
-            ports: vec![PortMapping { target: 80, published: None, host_ip: None, protocol: "tcp".into() }],
+            ports: vec![PortMapping::tcp(80)],
             healthcheck: Some(HealthCheck {
                 probe: Probe::Http { port: 80, path: "/".into() },
-                interval: second,
-                timeout: second,
-                retries: 1,
-                start_period: second,
-                start_interval: second,
+                interval: Some(second),
+                timeout: Some(second),
+                retries: Some(1),
+                start_period: Some(second),
+                start_interval: Some(second),
             }),
             ..Service::default()
         };
-        let stack = Stack { name: StackName::new("shop").unwrap(), services: [(web.clone(), service)].into() };
+        let stack = Stack::new(StackName::new("shop").unwrap(), [(web.clone(), service)].into());
         let programs = [(web.clone(), "/bin/web".into())].into();
         let spec = render::render(&stack, ContentHash::of(b""), &programs, &[], None);
         let instance = InstanceState { process, health, ..InstanceState::default() };

@@ -156,11 +156,11 @@ mod tests {
             Process { command: vec!["app".into(), "-v".into()], search: vec!["/opt".into()], working_dir: None };
         let mut web = Service { process: Some(process), ..Service::default() };
         edit(&mut web);
-        Stack { name: StackName::new("shop").unwrap(), services: [(ServiceName::new("web").unwrap(), web)].into() }
+        Stack::new(StackName::new("shop").unwrap(), [(ServiceName::new("web").unwrap(), web)].into())
     }
 
     fn port(target: u16) -> PortMapping {
-        PortMapping { target, published: None, host_ip: None, protocol: "tcp".to_owned() }
+        PortMapping::tcp(target)
     }
 
     fn rendered(stack: &Stack, before: Option<&StackSpec>) -> StackSpec {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn what_no_host_can_honour_is_refused_by_path() {
         let bad = stack(|web| {
-            web.ports = vec![port(80), PortMapping { published: Some(8080), ..port(81) }, port(80)];
+            web.ports = vec![port(80), port(81).published(8080), port(80)];
             web.replicas = Replicas(2);
             web.stop_signal = Some("SIGNOPE".to_owned());
             web.environment.insert("WINDFLOW_X".to_owned(), EnvValue::Plain(String::new()));

@@ -277,6 +277,9 @@ impl Target for HostTarget {
             }
         }
         let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
+        if let Desired::Present(stack) = desired {
+            plan.degradations = diff::degradations(stack, &self.capabilities);
+        }
         plan.changes = self.changes(desired, observed, &seen).await?;
         Ok(plan)
     }

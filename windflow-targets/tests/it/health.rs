@@ -55,12 +55,28 @@ async fn a_version_that_does_not_become_healthy_goes_back_to_the_one_before() {
     target.deploy(&cx("one"), good.clone()).await.unwrap();
     let mut sick = web(port, "2");
     sick.process = program(&[PROOF, "sick", &port.to_string()]).process;
-    sick.healthcheck.as_mut().unwrap().start_period = Duration::from_millis(300);
+    sick.healthcheck.as_mut().unwrap().start_period = Some(Duration::from_millis(300));
     let applied = target.deploy(&cx("two"), stack([("web", sick)])).await.unwrap();
     assert!(matches!(applied, Applied::RolledBack { to: Some(1), .. }), "{applied:?}");
     assert!(why(&applied).contains("web: GET / answered 503"), "{applied:?}");
     assert_eq!(get(port).await, "1");
     assert_eq!(target.deploy(&cx("three"), good).await.unwrap(), Applied::Nothing);
+}
+
+#[tokio::test]
+async fn what_does_not_come_back_is_not_told_as_gone_back_to() {
+    let place = Place::new();
+    let target = place.target();
+    let used = place.root.join("used");
+    let good = sh(&format!("test ! -e {0} || {{ echo {0} is there; exit 7; }}; exec sleep 1000", used.display()));
+    target.deploy(&cx("one"), stack([("web", good), ("other", sh("exec sleep 1000"))])).await.unwrap();
+    let bad = sh(&format!("touch {}; echo broken; exit 5", used.display()));
+    let failed = target.deploy(&cx("two"), stack([("web", bad)])).await.unwrap_err();
+    let PlanError::Target(error) = &failed else { panic!("{failed}") };
+    assert_eq!(error.kind, TargetErrorKind::Unhealthy, "{error}");
+    let (forth, back) = error.message.split_once("; and revision 1 did not come back: ").unwrap();
+    assert!(forth.contains("web: ") && forth.contains("broken"), "{error}");
+    assert!(back.contains("web: ") && back.contains("used is there"), "{error}");
 }
 
 #[tokio::test]
@@ -71,7 +87,7 @@ async fn a_verdict_comes_early_and_quotes_the_last_lines() {
     let mut looping = sh("echo starting; echo cannot open the database >&2; exit 7");
     looping.restart.policy = Restart::Always;
     looping.healthcheck = Some(check(Probe::Tcp { port: 1 }));
-    looping.healthcheck.as_mut().unwrap().start_period = Duration::from_secs(600);
+    looping.healthcheck.as_mut().unwrap().start_period = Some(Duration::from_secs(600));
     let applied = target.deploy(&cx("one"), stack([("db", looping)])).await.unwrap();
     let said = why(&applied);
     assert!(said.contains("crash loop: it ended with exit code 7, 3 times in a row"), "{said}");
@@ -210,7 +226,7 @@ async fn who_waits_in_vain_is_told_for_what_when_their_time_is_up() {
     let (place, port) = (Place::new(), free_port());
     let mut deaf = sh("echo cannot reach the database; exec sleep 1000");
     deaf.healthcheck = Some(check(Probe::Http { port, path: "/".to_owned() }));
-    deaf.healthcheck.as_mut().unwrap().start_period = Duration::from_secs(600);
+    deaf.healthcheck.as_mut().unwrap().start_period = Some(Duration::from_secs(600));
     let api = after(sh("exec sleep 1000"), "web", Condition::ServiceHealthy);
     let stack = stack([("web", deaf), ("api", api)]);
     let told = |said: &str, what: &str| {

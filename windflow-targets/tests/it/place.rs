@@ -155,11 +155,11 @@ pub fn check(probe: Probe) -> HealthCheck {
     let ms = Duration::from_millis;
     HealthCheck {
         probe,
-        interval: ms(100),
-        timeout: ms(2000),
-        retries: 2,
-        start_period: ms(5000),
-        start_interval: ms(50),
+        interval: Some(ms(100)),
+        timeout: Some(ms(2000)),
+        retries: Some(2),
+        start_period: Some(ms(5000)),
+        start_interval: Some(ms(50)),
     }
 }
 
@@ -167,14 +167,14 @@ pub fn check(probe: Probe) -> HealthCheck {
 pub fn web(port: u16, version: &str) -> Service {
     let mut web = program(&[PROOF, "http", &port.to_string()]);
     web.environment.insert("VERSION".to_owned(), EnvValue::Plain(version.to_owned()));
-    web.ports = vec![PortMapping { target: port, published: None, host_ip: None, protocol: "tcp".to_owned() }];
+    web.ports = vec![PortMapping::tcp(port)];
     web.healthcheck = Some(check(Probe::Http { port, path: "/".to_owned() }));
     web
 }
 
 pub fn stack(services: impl IntoIterator<Item = (&'static str, Service)>) -> Stack {
     let services = services.into_iter().map(|(name, service)| (ServiceName::new(name).unwrap(), service)).collect();
-    Stack { name: StackName::new("shop").unwrap(), services }
+    Stack::new(StackName::new("shop").unwrap(), services)
 }
 
 /// What a GET on this port answers.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use windflow_core::action::Registry;
+use windflow_core::target::Placements;
 use windflow_core::{Action, ActionName};
 
 use super::{
-    ApproveAction, DeployAction, DestroyAction, ScriptAction, ScriptEngine, ShellAction, ShellPolicy, WaitAction,
+    AbortAction, AdoptAction, ApproveAction, DeployAction, DestroyAction, ExecAction, PromoteAction, RollbackAction,
+    ScaleAction, ScriptAction, ScriptEngine, ShellAction, ShellPolicy, WaitAction, WaitHealthyAction,
 };
 #[cfg(feature = "http")]
 use super::{EgressPolicy, HttpAction};
@@ -23,6 +25,8 @@ pub struct ActionOptions {
     pub shell: ShellPolicy,
     /// What runs `script`; without it there is no such action.
     pub script: Option<Arc<dyn ScriptEngine>>,
+    /// What remembers where stacks were, for `deploy` with `fallback`.
+    pub placements: Option<Arc<dyn Placements>>,
 }
 
 impl ActionOptions {
@@ -47,6 +51,13 @@ impl ActionOptions {
         self.script = Some(engine);
         self
     }
+
+    /// What remembers where stacks were, for `deploy` with `fallback`.
+    #[must_use]
+    pub fn placements(mut self, placements: Arc<dyn Placements>) -> Self {
+        self.placements = Some(placements);
+        self
+    }
 }
 
 /// A registry with every built-in action.
@@ -58,12 +69,20 @@ impl ActionOptions {
 /// ```
 #[must_use]
 pub fn builtin_actions(options: ActionOptions) -> Registry {
+    let deploy = options.placements.map(DeployAction::with_placements).unwrap_or_default();
     let mut all: Vec<(&str, Arc<dyn Action>)> = vec![
+        ("abort", Arc::new(AbortAction)),
+        ("adopt", Arc::new(AdoptAction)),
         ("approve", Arc::new(ApproveAction)),
-        ("deploy", Arc::new(DeployAction)),
+        ("deploy", Arc::new(deploy)),
         ("destroy", Arc::new(DestroyAction)),
+        ("exec", Arc::new(ExecAction)),
+        ("promote", Arc::new(PromoteAction)),
+        ("rollback", Arc::new(RollbackAction)),
+        ("scale", Arc::new(ScaleAction)),
         ("shell", Arc::new(ShellAction::new(options.shell))),
         ("wait", Arc::new(WaitAction)),
+        ("wait_healthy", Arc::new(WaitHealthyAction)),
     ];
     #[cfg(feature = "http")]
     all.push(("http", Arc::new(HttpAction::new(options.egress))));

@@ -8,8 +8,8 @@ use windflow_core::{
     Action, Guarantee, Outcome, Reversal, Seen, StackName, StepContext, StepError, TargetName, Undone,
 };
 
-use super::deploy::{changes, check_keys, consents, counted, note, noted, restore};
-use super::input::{Problems, read, text};
+use super::deploy::{changes, check_keys, check_name, consents, counted, note, noted, restore};
+use super::input::{Problems, read};
 
 /// Takes a stack down, and on compensation applies its last revision again.
 ///
@@ -54,7 +54,7 @@ impl Action for DestroyAction {
     }
 
     fn check(&self, input: &Value) -> Problems {
-        check_keys(input, |stack| StackName::new(text(stack)?).map(drop).map_err(|error| error.to_string()))
+        check_keys(input, &[], &["allow_destroy"], check_name)
     }
 
     async fn perform(&self, cx: &StepContext, input: Value) -> Result<Outcome, StepError> {
@@ -67,10 +67,12 @@ impl Action for DestroyAction {
             Some(last) => last,
             None => {
                 let current = observed.current.as_ref();
-                let last = Last {
-                    revision: current.map(|revision| revision.number),
-                    stack: current.map(|revision| revision.stack.clone()),
+                let stack = match current {
+                    // What it had may be gone already: then its names are all there is.
+                    Some(now) => Some(target.stack_of(&tcx, now).await.unwrap_or_else(|_| now.stack.clone())),
+                    None => None,
                 };
+                let last = Last { revision: current.map(|revision| revision.number), stack };
                 note(cx, &last).await?;
                 last
             }
@@ -109,9 +111,9 @@ impl Action for DestroyAction {
         let input: Input = read(input.clone())?;
         let target = cx.target(&input.target)?;
         let tcx = cx.target_context(consents(&input.allow_destroy));
-        let undo = tcx.key().to_owned();
+        let this_run = format!("{}/", cx.run_id());
         restore(&*target, &tcx, Desired::Present(stack), |observed| match &observed.current {
-            Some(current) => Some(current.number) == revision || current.key == undo,
+            Some(current) => Some(current.number) == revision || current.key.starts_with(&this_run),
             None => true,
         })
         .await

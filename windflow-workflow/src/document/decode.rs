@@ -99,6 +99,15 @@ impl<'n> At<'n> {
             .or_else(|| self.expected(problems, &format!("a whole number from {least} to {most}")))
     }
 
+    /// A whole number within a range, which may be below zero.
+    pub(crate) fn integer(&self, problems: &mut Problems, least: i64, most: i64) -> Option<i64> {
+        let number = self.node.cast().and_then(|value| value.as_i64());
+        number.filter(|number| (least..=most).contains(number)).or_else(|| {
+            let most = if most == i64::MAX { "on".to_owned() } else { format!("to {most}") };
+            self.expected(problems, &format!("a whole number from {least} {most}"))
+        })
+    }
+
     pub(crate) fn number(&self, problems: &mut Problems) -> Option<f64> {
         self.node.cast().and_then(|value| value.as_f64()).or_else(|| self.expected(problems, "a number"))
     }

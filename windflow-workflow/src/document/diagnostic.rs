@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::{Position, Source, Span};
+use super::source::{Position, Source, Span, source_of};
 
 /// Whether a problem keeps the document from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -240,17 +240,39 @@ impl<'a> IntoIterator for &'a Diagnostics {
     }
 }
 
-/// Collects what is wrong with one file, up to a number.
+/// Collects what is wrong with files that are read together, up to a number.
 #[derive(Debug)]
 pub(crate) struct Problems {
-    pub(crate) source: Source,
+    /// What nothing else is known of is told of the first.
+    pub(crate) sources: Vec<Source>,
     list: Vec<Diagnostic>,
     most: usize,
 }
 
 impl Problems {
     pub(crate) fn new(source: Source, most: usize) -> Self {
-        Self { source, list: Vec::new(), most }
+        Self { sources: vec![source], list: Vec::new(), most }
+    }
+
+    /// As [`Problems::new`], of several files, which are not known yet.
+    pub(crate) fn of(sources: Vec<Source>, most: usize) -> Self {
+        Self { sources, list: Vec::new(), most }
+    }
+
+    /// Takes in one more file and answers its number.
+    pub(crate) fn add(&mut self, source: Source) -> u32 {
+        self.sources.push(source);
+        u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// The first file.
+    pub(crate) fn source(&self) -> Source {
+        self.sources.first().cloned().unwrap_or_else(|| Source::new("", ""))
+    }
+
+    /// The file a span is in.
+    pub(crate) fn source_of(&self, span: Span) -> Source {
+        source_of(&self.sources, span).cloned().unwrap_or_else(|| self.source())
     }
 
     /// Notes one. Past the most that are wanted, only the fact that there are more is kept.
@@ -259,7 +281,7 @@ impl Problems {
             self.list.push(problem);
         } else if self.list.len() == self.most {
             let more = format!("there are more than {} problems; the rest is not listed", self.most);
-            self.list.push(Diagnostic::new(self.source.name(), problem.position(), "", more));
+            self.list.push(Diagnostic::new(problem.file.clone(), problem.position(), "", more));
         }
     }
 
@@ -270,12 +292,14 @@ impl Problems {
 
     /// Notes an error at a span.
     pub(crate) fn error(&mut self, at: Span, path: &str, message: impl fmt::Display) {
-        self.push(Diagnostic::new(self.source.name(), at.start, path, message));
+        let file = self.source_of(at).name().to_owned();
+        self.push(Diagnostic::new(file, at.start, path, message));
     }
 
     /// Notes an error with a hint.
     pub(crate) fn hinted(&mut self, at: Span, path: &str, message: impl fmt::Display, hint: Option<String>) {
-        self.push(Diagnostic { hint, ..Diagnostic::new(self.source.name(), at.start, path, message) });
+        let file = self.source_of(at).name().to_owned();
+        self.push(Diagnostic { hint, ..Diagnostic::new(file, at.start, path, message) });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -297,7 +321,13 @@ impl Problems {
         self.list.iter().any(|problem| within(path, &problem.path) || undone && within(&problem.path, path))
     }
 
+    /// Whether something is known to be wrong with a place or with anything in it.
+    pub(crate) fn touches(&self, path: &str) -> bool {
+        let inside = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.list.iter().any(|problem| problem.path.strip_prefix(path).is_some_and(inside))
+    }
+
     pub(crate) fn into_diagnostics(self) -> Diagnostics {
-        Diagnostics::new(self.list, vec![self.source])
+        Diagnostics::new(self.list, self.sources)
     }
 }

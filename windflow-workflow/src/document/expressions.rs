@@ -6,7 +6,7 @@ use windflow_core::workflow::{InputSpec, Piece, did_you_mean, members, pieces};
 
 use crate::document::decode::At;
 use crate::document::diagnostic::Problems;
-use crate::document::source::{Position, Source, Span};
+use crate::document::source::{Position, Source, Span, source_of};
 use crate::document::tree::{Kind, Node};
 use crate::expression::Sandbox;
 
@@ -23,6 +23,8 @@ pub(super) struct Found<'n> {
     pub(super) path: String,
     /// Where its first character stands, or at least the text it is in.
     start: Position,
+    /// In which of the files.
+    file: u32,
     /// Whether the file says it letter by letter, so that places inside it can be told.
     verbatim: bool,
 }
@@ -38,32 +40,33 @@ impl Found<'_> {
 }
 
 /// The expressions in a template, and the places of those that are never closed.
-pub(super) fn in_template<'n>(at: &At<'n>, source: &Source) -> (Vec<Found<'n>>, Vec<(Position, String)>) {
+pub(super) fn in_template<'n>(at: &At<'n>, sources: &[Source]) -> (Vec<Found<'n>>, Vec<(Span, String)>) {
     let (mut found, mut unclosed) = (Vec::new(), Vec::new());
-    walk(at.node, &at.path, source, &mut found, &mut unclosed);
+    walk(at.node, &at.path, sources, &mut found, &mut unclosed);
     (found, unclosed)
 }
 
 fn walk<'n>(
     node: &'n Node,
     path: &str,
-    source: &Source,
+    sources: &[Source],
     found: &mut Vec<Found<'n>>,
-    unclosed: &mut Vec<(Position, String)>,
+    unclosed: &mut Vec<(Span, String)>,
 ) {
     match &node.kind {
         Kind::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                walk(item, &format!("{path}[{index}]"), source, found, unclosed);
+                walk(item, &format!("{path}[{index}]"), sources, found, unclosed);
             }
         }
         Kind::Map(entries) => {
             for entry in entries {
-                walk(&entry.value, &format!("{path}.{}", entry.key), source, found, unclosed);
+                walk(&entry.value, &format!("{path}.{}", entry.key), sources, found, unclosed);
             }
         }
         Kind::Scalar(scalar) if scalar.text().contains("${{") => match pieces(scalar.text()) {
             Ok(pieces) => {
+                let Some(source) = source_of(sources, node.span) else { return };
                 let expressions = pieces.iter().filter_map(|piece| match piece {
                     Piece::Expression(text) => Some(*text),
                     Piece::Text(_) => None,
@@ -75,7 +78,8 @@ fn walk<'n>(
             }
             Err(at) => {
                 let nth = scalar.text()[..at].matches("${{").count();
-                unclosed.push((source.find_in(node.span, "${{", nth).unwrap_or(node.span.start), path.to_owned()));
+                let found = source_of(sources, node.span).and_then(|source| source.find_in(node.span, "${{", nth));
+                unclosed.push((Span { start: found.unwrap_or(node.span.start), ..node.span }, path.to_owned()));
             }
         },
         Kind::Scalar(_) => {}
@@ -112,15 +116,15 @@ fn stands<'n>(
     let first = text.split('\n').next().unwrap_or_default();
     let verbatim = bare.starts_with(first);
     let start = if verbatim { open.right(skip + space) } else { open };
-    Found { text, path: path.to_owned(), start, verbatim }
+    Found { text, path: path.to_owned(), start, file: span.file, verbatim }
 }
 
 /// Checks every expression in a template: that it is closed, can be read, and names only what is there. `inputs` are those
 /// of the workflow, when they are known.
 pub(super) fn check_template(at: &At<'_>, inputs: Option<&Inputs>, sandbox: &Sandbox, problems: &mut Problems) {
-    let (found, unclosed) = in_template(at, &problems.source.clone());
+    let (found, unclosed) = in_template(at, &problems.sources.clone());
     for (at, path) in unclosed {
-        problems.error(Span { start: at, end: at }, &path, "opens an expression that '}}' never closes");
+        problems.error(at, &path, "opens an expression that '}}' never closes");
     }
     for found in found {
         check(&found, inputs, sandbox, problems);
@@ -153,7 +157,7 @@ fn check_names(found: &Found<'_>, sandbox: &Sandbox, problems: &mut Problems) ->
             let shown: String = found.text.chars().take(60).collect();
             format!("cannot read the expression '{shown}': {}", wrong.message.replace("script", "expression"))
         };
-        problems.hinted(Span { start: at, end: at }, &found.path, message, wrong.hint);
+        problems.hinted(Span::at(at).of_file(found.file), &found.path, message, wrong.hint);
     }
     read
 }
@@ -168,6 +172,6 @@ pub(super) fn check_inputs(found: &Found<'_>, inputs: &Inputs, problems: &mut Pr
         let message = format!("reads 'inputs.{name}', and there is no such input");
         let hint = did_you_mean(name, inputs.keys().map(String::as_str));
         let hint = hint.or_else(|| inputs.is_empty().then(|| "the workflow has no inputs".to_owned()));
-        problems.hinted(Span { start: at, end: at }, &found.path, message, hint);
+        problems.hinted(Span::at(at).of_file(found.file), &found.path, message, hint);
     }
 }

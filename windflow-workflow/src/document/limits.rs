@@ -19,6 +19,12 @@ pub struct Limits {
     pub max_alias_nodes: usize,
     /// The most bytes of text that aliases may add in all.
     pub max_alias_bytes: usize,
+    /// The most files that one stack may be made of.
+    pub max_files: usize,
+    /// The most nodes that the services of a stack may copy from one another, and that short forms may become.
+    pub max_copied_nodes: usize,
+    /// How deep files may include one another.
+    pub max_include_depth: usize,
     /// The most problems that are reported for one file.
     pub max_problems: usize,
 }
@@ -34,6 +40,9 @@ impl Limits {
             max_flow: 20_000,
             max_alias_nodes: 10_000,
             max_alias_bytes: 1024 * 1024,
+            max_files: 100,
+            max_copied_nodes: 1_000_000,
+            max_include_depth: 16,
             max_problems: 100,
         }
     }
@@ -48,6 +57,9 @@ impl Limits {
             max_flow: 20_000,
             max_alias_nodes: 0,
             max_alias_bytes: 0,
+            max_files: 20,
+            max_copied_nodes: 100_000,
+            max_include_depth: 8,
             max_problems: 100,
         }
     }

@@ -1,23 +1,25 @@
 //! Documents from files, with the files they name.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
-use windflow_core::workflow::{Compensate, Piece, pieces};
+use windflow_core::workflow::{Compensate, Piece, did_you_mean, pieces};
 use windflow_core::{ActionName, SecretSources};
 
+use super::decode::At;
 use super::diagnostic::{Diagnostic, Diagnostics, Problems};
 use super::expressions::Inputs;
 use super::limits::Limits;
 use super::reader::check_text;
 use super::source::Source;
-use super::stack::StackDocument;
+use super::stack::{StackDocument, StackFiles};
 use super::tree::{Kind, Node};
 use super::workflow::{Opened, WorkflowDocument};
 use crate::environment::Environment;
 
-/// Reads a workflow from a file and pins what it names: where a node that deploys says `with: { stack: FILE }`, the
-/// stack file, seen from the workflow's own folder, is read and its resolved form stands in the workflow instead.
+/// Reads a workflow from a file and pins what it names: where a node that deploys says `with: { stack: FILE }`, or a list of
+/// files that are merged, with `profiles` beside it, the stack, seen from the workflow's own folder, is read and its resolved form stands in the workflow instead.
 /// From then on the files may change without changing the workflow; only `${{ }}` in them stays open. Where a node
 /// destroys, the stack's name stands instead of a file; a text that is no path and does not end in `.yaml` or `.yml` is
 /// the name already.
@@ -61,13 +63,17 @@ pub(super) fn open_workflow(
     let Opened { root, spec, .. } = &mut opened;
     for node in &mut spec.nodes {
         let name = node.name.as_str();
-        let own = root.find(&["nodes", name, "with", "stack"]);
+        let own = root.find(&["nodes", name, "with"]);
         let mut pin = |uses: &ActionName, written: Option<&Node>, at: &str, with: &mut Value| {
-            let Some(written) = written else { return };
+            let Some(whole) = written else { return };
+            let Some(written) = whole.get("stack").map(|entry| &entry.value) else { return };
             let path = format!("nodes.{name}.{at}with.stack");
+            let profiles = At { node: whole, path: format!("nodes.{name}.{at}with") };
             let wrong = match uses.as_str() {
-                "deploy" => pins.pin(written, &path, with, &mut problems),
-                "destroy" => pins.pin_name(written, &path, with, &mut problems),
+                "adopt" | "deploy" => pins.pin(written, &profiles, &path, with, &mut problems),
+                "abort" | "destroy" | "exec" | "promote" | "rollback" | "scale" | "wait_healthy" => {
+                    pins.pin_name(written, &path, with, &mut problems)
+                }
                 _ => None,
             };
             if let Some(wrong) = wrong {
@@ -76,7 +82,7 @@ pub(super) fn open_workflow(
         };
         pin(&node.uses, own, "", &mut node.with);
         if let Some(Compensate::Action { uses, with, .. }) = node.compensate.as_deref_mut() {
-            pin(uses, root.find(&["nodes", name, "compensate", "with", "stack"]), "compensate.", with);
+            pin(uses, root.find(&["nodes", name, "compensate", "with"]), "compensate.", with);
         }
     }
     Ok(Loaded { problems, opened, others })
@@ -96,22 +102,36 @@ struct Pins<'a> {
 }
 
 impl Pins<'_> {
-    /// Puts the stack into `with` that the file `written` names. What is wrong with that file itself is answered.
-    fn pin(&mut self, written: &Node, path: &str, with: &mut Value, problems: &mut Problems) -> Option<Diagnostics> {
-        let name = match stack_file(written) {
-            Ok(name) => name?,
+    /// Puts the stack into `with` that the files `written` names. What is wrong with those files themselves is answered.
+    fn pin(
+        &mut self,
+        written: &Node,
+        whole: &At<'_>,
+        path: &str,
+        with: &mut Value,
+        problems: &mut Problems,
+    ) -> Option<Diagnostics> {
+        let names = match stack_files(written) {
+            Ok(names) => names?,
             Err((message, hint)) => {
                 problems.hinted(written.span, path, message, hint.map(str::to_owned));
                 return None;
             }
         };
-        let read = self.read(name).and_then(|document| {
+        let mut files = StackFiles { alone: true, ..StackFiles::new(&names) };
+        files.profiles = profiles(whole, problems)?;
+        if let Value::Object(map) = with {
+            map.remove("profiles");
+        }
+        let name = names.join("', '");
+        let read = self.read(&files).and_then(|document| {
             let secrets = self.secrets.map(|sources| document.check_secrets(sources)).unwrap_or_default();
             let wrong = document.check_inputs(self.inputs, self.limits).merge(secrets);
             if wrong.is_empty() { Ok(document) } else { Err(wrong) }
         });
         match read {
             Ok(document) => {
+                check_profiles(whole, document.profiles(), problems);
                 match serde_json::to_value(document.stack()) {
                     Ok(mut stack) => {
                         keep_text(&mut stack);
@@ -121,7 +141,7 @@ impl Pins<'_> {
                 }
                 None
             }
-            Err(wrong) => Some(cannot_be_used(wrong, name, written, path, problems)),
+            Err(wrong) => Some(cannot_be_used(wrong, &name, written, path, problems)),
         }
     }
 
@@ -140,7 +160,7 @@ impl Pins<'_> {
         if !is_file || name.contains("${{") {
             return None;
         }
-        match self.read(name) {
+        match self.read(&StackFiles { alone: true, ..StackFiles::from(name) }) {
             Ok(document) => {
                 put(with, document.stack().name.as_str().into());
                 None
@@ -149,8 +169,8 @@ impl Pins<'_> {
         }
     }
 
-    fn read(&self, name: &str) -> Result<StackDocument, Diagnostics> {
-        load_stack_at(&self.shown.join(name), &self.folder.join(name), self.environment, self.limits)
+    fn read(&self, files: &StackFiles) -> Result<StackDocument, Diagnostics> {
+        StackDocument::load(files, self.shown, self.folder, self.environment, self.limits)
     }
 }
 
@@ -161,28 +181,37 @@ fn cannot_be_used(wrong: Diagnostics, name: &str, written: &Node, path: &str, pr
     wrong
 }
 
-/// Reads a stack from a file.
+/// Reads a stack from a file, or from several that are merged.
+///
+/// `.env` beside the first file gives variables that the environment does not have, unless others are named. Of the
+/// environment `COMPOSE_PROJECT_NAME` names the stack whatever its files say, and `COMPOSE_PROFILES` the active profiles when
+/// none are given.
+///
+/// ```no_run
+/// use windflow_workflow::Environment;
+/// use windflow_workflow::document::{Limits, StackFiles, load_stack};
+/// let files = StackFiles::new(["compose.yaml", "compose.prod.yaml"]).with_profile("debug");
+/// let document = load_stack(files, &Environment::new("/srv/shop"), &Limits::operator())?;
+/// # Ok::<(), windflow_workflow::document::Diagnostics>(())
+/// ```
 ///
 /// # Errors
 /// Everything that is wrong with it, located.
-pub fn load_stack(path: &Path, environment: &Environment, limits: &Limits) -> Result<StackDocument, Diagnostics> {
-    load_stack_at(path, &environment.resolve(path), environment, limits)
-}
-
-fn load_stack_at(
-    shown: &Path,
-    path: &Path,
+pub fn load_stack(
+    files: impl Into<StackFiles>,
     environment: &Environment,
     limits: &Limits,
 ) -> Result<StackDocument, Diagnostics> {
-    let file = shown.to_string_lossy();
-    let text = read_text(path, &file, environment, limits)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    StackDocument::parse(&file, &text, folder, environment, limits)
+    StackDocument::load(&files.into(), Path::new(""), environment.working_dir(), environment, limits)
 }
 
 /// A file's text, no longer than allowed.
-fn read_text(path: &Path, file: &str, environment: &Environment, limits: &Limits) -> Result<String, Diagnostics> {
+pub(super) fn read_text(
+    path: &Path,
+    file: &str,
+    environment: &Environment,
+    limits: &Limits,
+) -> Result<String, Diagnostics> {
     // Without a line of it, the text is not looked at; its name keeps the problem in its place among others.
     let refuse =
         |message: String| Diagnostics::new(vec![Diagnostic::of_file(file, message)], vec![Source::new(file, "")]);
@@ -193,16 +222,52 @@ fn read_text(path: &Path, file: &str, environment: &Environment, limits: &Limits
     check_text(file, &bytes, limits).map(str::to_owned)
 }
 
-/// The file a node's `stack` names; `None` for a stack that is written out on the spot.
-fn stack_file(node: &Node) -> Result<Option<&str>, (String, Option<&'static str>)> {
+/// The profiles that a node which deploys makes active; `None` when they are none.
+fn profiles(whole: &At<'_>, problems: &mut Problems) -> Option<Vec<String>> {
+    let Some(entry) = whole.node.get("profiles") else { return Some(Vec::new()) };
+    let at = At { node: &entry.value, path: format!("{}.profiles", whole.path) };
+    let names = at.one_or_many();
+    let read: Vec<String> = names.iter().filter_map(|at| at.text(problems).map(str::to_owned)).collect();
+    (read.len() == names.len()).then_some(read)
+}
+
+/// Notes every profile a node asks for that no service has: what it is meant to take in would be missing.
+fn check_profiles(whole: &At<'_>, known: &BTreeSet<String>, problems: &mut Problems) {
+    let Some(entry) = whole.node.get("profiles") else { return };
+    let at = At { node: &entry.value, path: format!("{}.profiles", whole.path) };
+    for at in at.one_or_many() {
+        let Some(name) = at.raw().filter(|name| *name != "*" && !known.contains(*name)) else { continue };
+        let hint = did_you_mean(name, known.iter().map(String::as_str)).unwrap_or_else(|| match known.is_empty() {
+            true => "no service of the stack has profiles".to_owned(),
+            false => format!("known: {}", known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        });
+        problems.hinted(at.node.span, &at.path, format!("no service has the profile '{name}'"), Some(hint));
+    }
+}
+
+/// The files a node's `stack` names; `None` for a stack that is written out on the spot.
+fn stack_files(node: &Node) -> Result<Option<Vec<&str>>, (String, Option<&'static str>)> {
     match &node.kind {
         Kind::Map(_) => Ok(None),
+        Kind::List(items) if !items.is_empty() => {
+            let mut names = Vec::new();
+            for item in items {
+                match stack_files(item) {
+                    Ok(Some(found)) if !matches!(item.kind, Kind::List(_)) => names.extend(found),
+                    Err(wrong) => return Err(wrong),
+                    _ => return Err((format!("must hold the names of stack files, not {}", item.describe()), None)),
+                }
+            }
+            Ok(Some(names))
+        }
         Kind::Scalar(scalar) if scalar.text().contains("${{") => {
             let message = "cannot be an expression: the stack is pinned to the run before it starts".to_owned();
             Err((message, Some("name the file itself; what differs from run to run stands in it as ${{ inputs.x }}")))
         }
-        Kind::Scalar(scalar) if scalar.to_value().is_string() && !scalar.text().is_empty() => Ok(Some(scalar.text())),
-        _ => Err((format!("must be the name of a stack file, not {}", node.describe()), None)),
+        Kind::Scalar(scalar) if scalar.to_value().is_string() && !scalar.text().is_empty() => {
+            Ok(Some(vec![scalar.text()]))
+        }
+        _ => Err((format!("must be the name of a stack file, or a list of them, not {}", node.describe()), None)),
     }
 }
 

@@ -19,7 +19,7 @@ mod stack;
 mod tree;
 mod workflow;
 
-pub use check::{check_stack, check_workflow};
+pub use check::{Registered, check_stack, check_workflow};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use duration::parse_duration;
 pub use limits::Limits;
@@ -28,6 +28,6 @@ pub use reader::{Work, read};
 pub use scalar::Scalar;
 pub use schema::schema;
 pub use source::{Position, Source, Span};
-pub use stack::StackDocument;
-pub use tree::{Entry, Kind, Node};
+pub use stack::{StackDocument, StackFiles};
+pub use tree::{Entry, Kind, MergeTag, Node};
 pub use workflow::WorkflowDocument;

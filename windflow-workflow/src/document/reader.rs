@@ -10,7 +10,7 @@ use super::limits::Limits;
 use super::meter::{Meter, Metered};
 use super::scalar::Scalar;
 use super::source::{Position, Source, Span};
-use super::tree::{Entry, Kind, Node};
+use super::tree::{Entry, Kind, MergeTag, Node};
 
 /// What reading a document has cost, whether it was refused or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub fn read(file: &str, text: &str, limits: &Limits) -> (Result<Node, Diagnostic
         return (Err(problems), Work::default());
     }
     let mut problems = Problems::new(Source::new(file, text), limits.max_problems);
-    let (root, work) = read_source(&mut problems, limits);
+    let (root, work) = read_source(&mut problems, 0, Tags::None, limits);
     match root {
         Some(root) if problems.is_empty() => (Ok(root), work),
         _ => (Err(problems.into_diagnostics()), work),
@@ -77,14 +77,25 @@ pub(crate) fn check_text<'a>(file: &str, bytes: &'a [u8], limits: &Limits) -> Re
     }
 }
 
-/// Reads a text that was checked. `None` when it had to stop; otherwise what could be read, problems or not.
-pub(crate) fn read_source(problems: &mut Problems, limits: &Limits) -> (Option<Node>, Work) {
-    let source = problems.source.clone();
+/// Which tags a document may hold besides those of YAML itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// None.
+    None,
+    /// `!reset` and `!override`.
+    Compose,
+}
+
+/// Reads one of the texts, which was checked. `None` when it had to stop; otherwise what could be read, problems or not.
+pub(crate) fn read_source(problems: &mut Problems, file: u32, tags: Tags, limits: &Limits) -> (Option<Node>, Work) {
+    let source = problems.source_of(Span::START.of_file(file));
     let meter = Meter::new(limits.max_flow);
     let mut reader = Reader {
         parser: Parser::new(Metered::new(source.text(), meter.clone())),
         meter,
         source: &source,
+        file,
+        tags,
         limits,
         problems,
         work: Work::default(),
@@ -104,6 +115,8 @@ struct Reader<'a> {
     parser: Parser<'a, Metered<'a>>,
     meter: Meter,
     source: &'a Source,
+    file: u32,
+    tags: Tags,
     limits: &'a Limits,
     problems: &'a mut Problems,
     work: Work,
@@ -115,6 +128,7 @@ struct Reader<'a> {
 struct Frame {
     start: Position,
     anchor: usize,
+    tag: Option<MergeTag>,
     inside: Inside,
 }
 
@@ -162,17 +176,18 @@ impl Reader<'_> {
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
-                    let quoted = !matches!(style, ScalarStyle::Plain) || self.tag(tag.as_deref(), span);
+                    let (text_tag, tag) = self.tag(tag.as_deref(), span);
+                    let quoted = !matches!(style, ScalarStyle::Plain) || text_tag;
                     let kind = Kind::Scalar(Scalar::new(cow(text), !quoted));
-                    self.complete(Node { span, kind }, anchor)?;
+                    self.complete(Node { span, kind, tag }, anchor)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.tag(tag.as_deref(), span);
-                    self.enter(span, anchor, Inside::List(Vec::new()))?;
+                    let (_, tag) = self.tag(tag.as_deref(), span);
+                    self.enter(span, anchor, tag, Inside::List(Vec::new()))?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    self.tag(tag.as_deref(), span);
-                    self.enter(span, anchor, Inside::Map { entries: Vec::new(), key: None })?;
+                    let (_, tag) = self.tag(tag.as_deref(), span);
+                    self.enter(span, anchor, tag, Inside::Map { entries: Vec::new(), key: None })?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(frame) = self.open.pop() {
@@ -195,13 +210,13 @@ impl Reader<'_> {
 
     fn stop(&mut self, at: Position, message: impl std::fmt::Display, hint: Option<&str>) -> Option<()> {
         let path = self.path();
-        self.problems.hinted(Span { start: at, end: at }, &path, message, hint.map(str::to_owned));
+        self.problems.hinted(Span::at(at).of_file(self.file), &path, message, hint.map(str::to_owned));
         None
     }
 
     fn span(&self, span: saphyr_parser::Span) -> Span {
         // Almost always in range; what is one past the last line, as the end of the file is, gets a place that exists.
-        Span { start: self.near(position(span.start)), end: self.near(position(span.end)) }
+        Span { start: self.near(position(span.start)), end: self.near(position(span.end)), file: self.file }
     }
 
     fn near(&self, at: Position) -> Position {
@@ -234,22 +249,22 @@ impl Reader<'_> {
         out
     }
 
-    fn enter(&mut self, span: Span, anchor: usize, inside: Inside) -> Option<()> {
+    fn enter(&mut self, span: Span, anchor: usize, tag: Option<MergeTag>, inside: Inside) -> Option<()> {
         if self.open.len() >= self.limits.max_depth {
             let message = format_args!("is nested more than {} levels deep", self.limits.max_depth);
             return self.stop(span.start, message, None);
         }
-        self.open.push(Frame { start: span.start, anchor, inside });
+        self.open.push(Frame { start: span.start, anchor, tag, inside });
         Some(())
     }
 
     fn leave(&mut self, frame: Frame, end: Position) -> Option<()> {
-        let span = Span { start: frame.start, end: end.max(frame.start) };
+        let span = Span { start: frame.start, end: end.max(frame.start), file: self.file };
         let kind = match frame.inside {
             Inside::List(items) => Kind::List(items),
             Inside::Map { entries, .. } => Kind::Map(self.merged(entries)),
         };
-        self.complete(Node { span, kind }, frame.anchor)
+        self.complete(Node { span, kind, tag: frame.tag }, frame.anchor)
     }
 
     /// Puts a finished piece where it belongs.
@@ -316,17 +331,25 @@ impl Reader<'_> {
         Some(copy)
     }
 
-    fn tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
-        let Some(tag) = tag else { return false };
+    /// Whether a tag says that this is text, and what it says about merging.
+    fn tag(&mut self, tag: Option<&Tag>, span: Span) -> (bool, Option<MergeTag>) {
+        let Some(tag) = tag else { return (false, None) };
         if tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "str" | "map" | "seq") {
-            return tag.suffix == "str";
+            return (tag.suffix == "str", None);
+        }
+        if self.tags == Tags::Compose && tag.handle == "!" {
+            match tag.suffix.as_str() {
+                "reset" => return (false, Some(MergeTag::Reset)),
+                "override" => return (false, Some(MergeTag::Override)),
+                _ => {}
+            }
         }
         let path = self.path();
         let name: String = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
         let name: String = name.chars().take(60).collect();
         let hint = "remove it; a value's type follows from how it is written".to_owned();
         self.problems.hinted(span, &path, format_args!("the tag '{name}' is not read here"), Some(hint));
-        false
+        (false, None)
     }
 
     /// The entries of a map: unique, with what `<<` brings in behind what is written out.

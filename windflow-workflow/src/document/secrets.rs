@@ -48,8 +48,9 @@ fn check_word(word: &str, nth: usize, at: &At<'_>, sources: &SecretSources, prob
         Err(error) => Some((error.to_string(), None)),
     };
     if let Some((message, hint)) = told {
-        let start = problems.source.find_in(at.node.span, word, nth).unwrap_or(at.node.span.start);
-        problems.hinted(Span { start, end: at.node.span.end }, &at.path, message, hint);
+        let found = problems.source_of(at.node.span).find_in(at.node.span, word, nth);
+        let start = found.unwrap_or(at.node.span.start);
+        problems.hinted(Span { start, ..at.node.span }, &at.path, message, hint);
     }
 }
 

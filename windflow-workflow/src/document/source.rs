@@ -31,11 +31,26 @@ pub struct Span {
     pub start: Position,
     /// Just after the last one.
     pub end: Position,
+    /// Of the files that were read together, which one, from 0.
+    #[serde(default)]
+    pub file: u32,
 }
 
 impl Span {
     /// The very start of a file.
-    pub const START: Self = Self { start: Position::START, end: Position::START };
+    pub const START: Self = Self { start: Position::START, end: Position::START, file: 0 };
+
+    /// One place.
+    #[must_use]
+    pub const fn at(place: Position) -> Self {
+        Self { start: place, end: place, file: 0 }
+    }
+
+    /// The same, in another of the files.
+    #[must_use]
+    pub const fn of_file(self, file: u32) -> Self {
+        Self { file, ..self }
+    }
 }
 
 /// A file's name and text, with its lines found. Copies share the text.
@@ -168,6 +183,11 @@ impl Source {
     }
 }
 
+/// The file a span is in, of those that were read together.
+pub(crate) fn source_of(sources: &[Source], span: Span) -> Option<&Source> {
+    sources.get(usize::try_from(span.file).ok()?)
+}
+
 /// A mark for every so many characters of a line.
 fn marks(text: &str, lines: &[u32]) -> Vec<Mark> {
     let mut marks = Vec::new();
@@ -195,7 +215,7 @@ mod tests {
         assert_eq!(source.line(2), Some("cé x"));
         assert_eq!(source.line(3), Some("last x"));
         assert_eq!(source.line(4), None);
-        let all = Span { start: Position::START, end: Position { line: 9, column: 9 } };
+        let all = Span { start: Position::START, end: Position { line: 9, column: 9 }, file: 0 };
         assert_eq!(source.find_in(all, "x", 0), Some(Position { line: 2, column: 4 }));
         assert_eq!(source.find_in(all, "x", 1), Some(Position { line: 3, column: 6 }));
         assert_eq!(source.clamp(Position { line: 2, column: 99 }), Position { line: 2, column: 5 });
@@ -217,7 +237,8 @@ mod tests {
             }
             assert_eq!(source.clamp(Position { line, column: 9_999 }).column, 5_001);
         }
-        let all = Span { start: Position { line: 2, column: 3_000 }, end: Position { line: 3, column: 2_000 } };
+        let all =
+            Span { start: Position { line: 2, column: 3_000 }, end: Position { line: 3, column: 2_000 }, file: 0 };
         let found: Vec<Position> = source.find_all(all, "éx").collect();
         let expected = |line, from: u32, to: u32| {
             (from..to).filter(|column| (column - 1) % 7 == 0).map(move |column| Position { line, column })

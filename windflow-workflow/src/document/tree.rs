@@ -12,6 +12,17 @@ pub struct Node {
     pub span: Span,
     /// What it is.
     pub kind: Kind,
+    /// What it does to what it is merged onto, in a stack file.
+    pub tag: Option<MergeTag>,
+}
+
+/// How a piece of a stack file takes the place of what an earlier file says there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeTag {
+    /// `!reset`: what was there is gone, and nothing stands instead.
+    Reset,
+    /// `!override`: it stands instead of all that was there.
+    Override,
 }
 
 /// What a piece of a document is.
@@ -37,6 +48,94 @@ pub struct Entry {
 }
 
 impl Node {
+    /// A piece without a tag.
+    #[must_use]
+    pub const fn new(span: Span, kind: Kind) -> Self {
+        Self { span, kind, tag: None }
+    }
+
+    /// The text of a scalar that is a key's value.
+    pub(crate) fn text_of(&self, key: &str) -> Option<&str> {
+        self.get(key)?.value.as_text()
+    }
+
+    /// The text of a scalar, quoted or not, when anything is written there.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar(scalar) if !self.is_nothing() => Some(scalar.text()),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing is written here.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(&self.kind, Kind::Scalar(scalar) if scalar.to_value().is_null())
+    }
+
+    /// The value of a key, to change it.
+    pub(crate) fn value_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match &mut self.kind {
+            Kind::Map(entries) => entries.iter_mut().find(|entry| &*entry.key == key).map(|entry| &mut entry.value),
+            _ => None,
+        }
+    }
+
+    /// Gives a key a value, when this is a map.
+    pub(crate) fn set(&mut self, key: &str, value: Self) {
+        if let Some(there) = self.value_mut(key) {
+            *there = value;
+        } else if let Kind::Map(entries) = &mut self.kind {
+            entries.push(Entry { key: key.into(), key_span: value.span, value });
+        }
+    }
+
+    /// Takes a key out of a map.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Self> {
+        let Kind::Map(entries) = &mut self.kind else { return None };
+        let place = entries.iter().position(|entry| &*entry.key == key)?;
+        Some(entries.remove(place).value)
+    }
+
+    /// The entries of a map; nothing of anything else.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The entries of a map, to change their values.
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
+        match &mut self.kind {
+            Kind::Map(entries) => entries,
+            _ => &mut [],
+        }
+    }
+
+    /// The items of a list; nothing of anything else.
+    pub(crate) fn list(&self) -> &[Self] {
+        match &self.kind {
+            Kind::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list, to change them.
+    pub(crate) fn list_mut(&mut self) -> &mut [Self] {
+        match &mut self.kind {
+            Kind::List(items) => items,
+            _ => &mut [],
+        }
+    }
+
+    /// The text of the first item of a list.
+    pub(crate) fn first_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::List(items) => items.first()?.as_text(),
+            _ => None,
+        }
+    }
+
     /// The value of a key, when this is a map that has it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Entry> {

@@ -1,10 +1,11 @@
 //! Documents against the actions and the sources of secrets there are.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use windflow_core::{MemorySecrets, Registry, SecretSources};
-use windflow_workflow::document::{Diagnostics, Limits, check_stack, check_workflow};
+use windflow_workflow::document::{Diagnostics, Limits, Registered, check_stack, check_workflow};
 use windflow_workflow::environment::MemoryFiles;
 use windflow_workflow::{ActionOptions, Environment, ShellPolicy, builtin_actions};
 
@@ -27,7 +28,9 @@ fn lines(problems: &Diagnostics) -> Vec<String> {
 
 fn check(environment: &Environment, known: &[&str]) -> Vec<String> {
     let path = Path::new("flow.yaml");
-    match check_workflow(path, environment, &Limits::operator(), &actions(), &sources(known)) {
+    let (actions, secrets, targets) = (actions(), sources(known), BTreeSet::from(["local".parse().unwrap()]));
+    let registered = Registered { actions: &actions, secrets: &secrets, targets: Some(&targets) };
+    match check_workflow(path, environment, &Limits::operator(), &registered) {
         Ok((_, warnings)) => lines(&warnings),
         Err(problems) => lines(&problems),
     }
@@ -71,8 +74,8 @@ fn a_source_of_secrets_that_is_not_there_is_told_where_it_is_named() {
             "flow.yaml:11:35: nodes.web.with.stack: the stack file 'stack.yaml' cannot be used: stack.yaml:5:42: services.web.environment.B: 'secret://vault/b' names the secret source 'vault', and there is no such source (known: env, file)",
             "stack.yaml:5:42: services.web.environment.B: 'secret://vault/b' names the secret source 'vault', and there is no such source (known: env, file)",
             "stack.yaml:5:60: services.web.environment.TOKEN: 'secret://vualt/t' names the secret source 'vualt', and there is no such source (known: env, file)",
-            "stack.yaml:8:19: services.api.environment[0]: 'secret://vault/c' names the secret source 'vault', and there is no such source (known: env, file)",
-            "stack.yaml:8:39: services.api.environment[1]: 'secret://vualt/t' names the secret source 'vualt', and there is no such source (known: env, file)",
+            "stack.yaml:8:19: services.api.environment.C: 'secret://vault/c' names the secret source 'vault', and there is no such source (known: env, file)",
+            "stack.yaml:8:39: services.api.environment.TOKEN: 'secret://vualt/t' names the secret source 'vualt', and there is no such source (known: env, file)",
         ]
     );
     let path = Path::new("stack.yaml");
@@ -100,6 +103,35 @@ nodes:
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told[0].starts_with("flow.yaml:3:53: nodes.a.with.env.A: secret reference 'secret://Env/A' must read"));
     assert!(told[1].starts_with("flow.yaml:3:73: nodes.a.with.env.B: secret reference 'secret://env' must read"));
+}
+
+#[test]
+fn a_target_or_a_profile_that_is_not_there_is_told_where_it_is_named() {
+    let flow = "\
+name: x
+nodes:
+  a:
+    uses: deploy
+    with:
+      target: lokal
+      fallback: [edge, '${{ inputs.other }}', local]
+      stack: stack.yaml
+      profiles: [debgu, '*', debug]
+    compensate: { uses: destroy, with: { target: cloud, stack: shop } }
+  b: { uses: exec, needs: a, with: { target: nowhere, stack: shop, service: web, argv: [ls] }, compensate: nothing }
+inputs: { other: { type: string } }
+";
+    let stack = "name: shop\nservices:\n  web: { image: web }\n  probe: { image: probe, profiles: [debug] }\n";
+    assert_eq!(
+        check(&here([("flow.yaml", flow), ("stack.yaml", stack)]), &["env"]),
+        [
+            "flow.yaml:6:15: nodes.a.with.target: there is no target 'lokal' (did you mean 'local'?)",
+            "flow.yaml:7:18: nodes.a.with.fallback[0]: there is no target 'edge' (known: local)",
+            "flow.yaml:9:18: nodes.a.with.profiles[0]: no service has the profile 'debgu' (did you mean 'debug'?)",
+            "flow.yaml:10:50: nodes.a.compensate.with.target: there is no target 'cloud' (known: local)",
+            "flow.yaml:11:46: nodes.b.with.target: there is no target 'nowhere' (known: local)",
+        ]
+    );
 }
 
 /// One key is not known, one node is nothing, one has no name: everything else is looked at all the same, and nothing is

@@ -85,7 +85,7 @@ nodes:
   a: { uses: deploy, with: { target: local, stack: wbe.yaml } }
   b: { uses: deploy, with: { target: local, stack: broken.yaml } }
   c: { uses: deploy, with: { target: local, stack: \"${{ inputs.file }}\" } }
-  d: { uses: deploy, with: { target: local, stack: [a] }, needs: e }
+  d: { uses: deploy, with: { target: local, stack: [[a]] }, needs: e }
 ";
 
 #[test]
@@ -156,8 +156,8 @@ fn what_is_wrong_with_a_named_stack_is_told_in_both_files() {
             "deploy/lost.yaml:4:52: nodes.b.with.stack: the stack file 'broken.yaml' cannot be used: deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
             "deploy/lost.yaml:5:52: nodes.c.with.stack: cannot be an expression: the stack is pinned to the run before it starts (name the file itself; what differs from run to run stands in it as ${{ inputs.x }})",
             "deploy/lost.yaml:5:64: nodes.c.with.stack: reads 'inputs.file', and there is no such input (the workflow has no inputs)",
-            "deploy/lost.yaml:6:52: nodes.d.with.stack: must be the name of a stack file, not a list",
-            "deploy/lost.yaml:6:66: nodes.d.needs: there is no node 'e' (did you mean 'a'?)",
+            "deploy/lost.yaml:6:52: nodes.d.with.stack: must hold the names of stack files, not a list",
+            "deploy/lost.yaml:6:68: nodes.d.needs: there is no node 'e' (did you mean 'a'?)",
             "deploy/wbe.yaml: there is no such file",
             "deploy/broken.yaml:3:5: services.web.imag: is not a key of a service (did you mean 'image'?)",
         ]

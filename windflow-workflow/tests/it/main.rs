@@ -7,6 +7,12 @@ mod actions;
 mod checks;
 #[cfg(feature = "documents")]
 mod documents;
+#[cfg(feature = "documents")]
+mod documents_compose;
+#[cfg(feature = "documents")]
+mod documents_corpus;
+#[cfg(feature = "documents")]
+mod documents_fuzz;
 #[cfg(feature = "expressions")]
 mod expressions;
 #[cfg(feature = "documents")]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::case::{Case, edited};
-use super::fixture::{Broken, Checked, TargetFixture};
+use super::changes_nothing as nothing;
+use super::fixture::{Broken, Checked, Profile, TargetFixture};
 use crate::id::{ServiceName, StackName};
 use crate::target::{
     Applied, Condition, Dependency, Desired, Discovered, Exec, Feature, LogOptions, PlanError, Promote, Replicas,
@@ -19,6 +20,9 @@ use crate::target::{
 /// The rule that was broken.
 pub async fn drift_is_found(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::drift_is_found(case, &*beneath).await;
+    }
     let stack = fixture.stack();
     case.deploy("one", &stack).await?;
     let none = case.target.drift(&case.cx("drift"), &stack.name).await?;
@@ -45,6 +49,9 @@ pub async fn drift_is_found(fixture: &dyn TargetFixture) -> Result<Checked, Brok
 /// The rule that was broken.
 pub async fn stale_plans_are_refused(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::stale_plans_are_refused(case, &*beneath).await;
+    }
     let (first, second) = (fixture.stack(), fixture.changed());
     let plan = case.target.plan_for(&case.cx("late"), &Desired::Present(second.clone())).await?;
     case.deploy("early", &first).await?;
@@ -65,6 +72,9 @@ pub async fn stale_plans_are_refused(fixture: &dyn TargetFixture) -> Result<Chec
 /// The rule that was broken.
 pub async fn decoys_survive(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::decoys_survive(case, &*beneath).await;
+    }
     let neighbour = fixture.neighbour().await;
     let stack = fixture.stack();
     // Names that a careless prefix match takes for ours. Ports would clash, so the decoys have none.
@@ -74,13 +84,13 @@ pub async fn decoys_survive(fixture: &dyn TargetFixture) -> Result<Checked, Brok
     {
         let Ok(name) = StackName::new(&name) else { continue };
         let services = portless(&stack);
-        decoys.push(Stack { name, services });
+        decoys.push(Stack::new(name, services));
     }
     for decoy in &decoys {
         neighbour.deploy(&case.cx("decoy"), decoy.clone()).await?;
         case.checked.applies += 1;
     }
-    let own = Stack { name: decoys[1].name.clone(), services: decoys[1].services.clone() };
+    let own = decoys[1].clone();
     case.deploy("near", &own).await?;
     case.deploy("ours", &stack).await?;
     case.deploy("ours again", &fixture.changed()).await?;
@@ -115,7 +125,7 @@ pub async fn decoys_survive(fixture: &dyn TargetFixture) -> Result<Checked, Brok
     case.done()
 }
 
-fn portless(stack: &Stack) -> BTreeMap<ServiceName, Service> {
+pub(super) fn portless(stack: &Stack) -> BTreeMap<ServiceName, Service> {
     let keep = stack.services.iter().filter(|(_, service)| service.ports.is_empty() && service.depends_on.is_empty());
     keep.map(|(name, service)| (name.clone(), service.clone())).collect()
 }
@@ -126,6 +136,9 @@ fn portless(stack: &Stack) -> BTreeMap<ServiceName, Service> {
 /// The rule that was broken.
 pub async fn hostile_names_are_only_names(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::hostile_names_are_only_names(case, &*beneath).await;
+    }
     let template = portless(&fixture.stack()).into_values().next();
     let Some(template) = template else { return case.done() };
     for (stack, services) in [
@@ -137,7 +150,7 @@ pub async fn hostile_names_are_only_names(fixture: &dyn TargetFixture) -> Result
         else {
             continue;
         };
-        let stack = Stack { name, services: names.map(|name| (name, template.clone())).collect() };
+        let stack = Stack::new(name, names.map(|name| (name, template.clone())).collect());
         case.deploy("hostile", &stack).await?;
         case.settled(&stack).await?;
         case.target.destroy(&case.cx("gone"), &stack.name).await?;
@@ -153,7 +166,10 @@ pub async fn hostile_names_are_only_names(fixture: &dyn TargetFixture) -> Result
 pub async fn capabilities_tell_the_truth(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
     let stack = fixture.stack();
-    case.deploy("one", &stack).await?;
+    match fixture.profile() {
+        Profile::Whole => case.deploy("one", &stack).await?,
+        Profile::ChangesNothing { beneath } => beneath.deploy(&case.cx("one"), stack.clone()).await?,
+    };
     let (target, cx) = (Arc::clone(&case.target), case.cx("ask"));
     let has = |feature| target.capabilities().has(feature);
     let unsupported = |error: Option<&TargetError>| error.is_some_and(|e| e.kind == TargetErrorKind::Unsupported);

@@ -1,8 +1,15 @@
 //! Applies converge: once, again, cut, taken back, gone.
 
+use std::time::Duration;
+
 use super::case::{Case, Cut, edited};
-use super::fixture::{Broken, Checked, TargetFixture};
-use crate::target::{Applied, Desired, EnvValue, Plan, PlanError, TargetErrorKind, TargetExt};
+use super::changes_nothing as nothing;
+use super::fixture::{Broken, Checked, Profile, TargetFixture};
+use crate::id::ServiceName;
+use crate::target::{
+    Applied, Capabilities, Desired, EnvValue, Plan, PlanError, Replicas, Restart, RestartPolicy, Service, Stack,
+    TargetErrorKind, TargetExt,
+};
 
 /// An apply makes it so, and a second one does nothing.
 ///
@@ -10,6 +17,9 @@ use crate::target::{Applied, Desired, EnvValue, Plan, PlanError, TargetErrorKind
 /// The rule that was broken.
 pub async fn apply_converges(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::apply_converges(case, &*beneath).await;
+    }
     let stack = fixture.stack();
     let absent = case.observed(&stack.name).await?;
     case.holds(absent.is_absent(), "a fresh place holds nothing", &absent)?;
@@ -40,21 +50,13 @@ pub async fn apply_converges(fixture: &dyn TargetFixture) -> Result<Checked, Bro
 /// The rule that was broken.
 pub async fn changes_are_planned_and_applied(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::changes_are_planned_and_applied(case, &*beneath).await;
+    }
     let first = fixture.stack();
     case.deploy("base", &first).await?;
     let mut versions = vec![fixture.changed()];
-    let fields = case.target.capabilities().service_fields.clone();
-    let Some(name) = first.services.keys().next().cloned() else { return case.done() };
-    if fields.contains("environment") {
-        versions.push(edited(&first, &name, |service| {
-            service.environment.insert("CONFORMANCE".to_owned(), EnvValue::Plain("1".to_owned()));
-        }));
-    }
-    if fields.contains("labels") {
-        versions.push(edited(&first, &name, |service| {
-            service.labels.insert("conformance".to_owned(), "1".to_owned());
-        }));
-    }
+    versions.extend(one_field_each(&first, case.target.capabilities()));
     for (n, version) in versions.iter().enumerate() {
         let plan = case.target.plan_for(&case.cx("look"), &Desired::Present(version.clone())).await?;
         case.holds(!plan.is_empty(), "a changed stack plans a change", n)?;
@@ -70,12 +72,52 @@ pub async fn changes_are_planned_and_applied(fixture: &dyn TargetFixture) -> Res
     case.done()
 }
 
+/// Versions of a stack that each differ in one field of one service, and one that has a service more. The last is the
+/// stack itself, where that service goes.
+fn one_field_each(stack: &Stack, capabilities: &Capabilities) -> Vec<Stack> {
+    let can = |field: &str| capabilities.service_fields.contains(field);
+    // Whose instances may be more than one: ports would clash.
+    let portless = stack.services.iter().find(|(_, service)| service.ports.is_empty() && service.depends_on.is_empty());
+    let Some(first) = stack.services.keys().next() else { return Vec::new() };
+    let of = portless.map_or(first, |(name, _)| name);
+    let mut versions = Vec::new();
+    let mut differs = |field: &str, edit: fn(&mut Service)| {
+        if can(field) {
+            versions.push(edited(stack, of, edit));
+        }
+    };
+    differs("environment", |service| {
+        service.environment.insert("CONFORMANCE".to_owned(), EnvValue::Plain("1".to_owned()));
+    });
+    differs("labels", |service| drop(service.labels.insert("conformance".to_owned(), "1".to_owned())));
+    differs("stop_signal", |service| service.stop_signal = Some("SIGINT".to_owned()));
+    differs("stop_grace_period", |service| service.stop_grace_period = Some(Duration::from_secs(3)));
+    differs("restart", |service| {
+        service.restart = RestartPolicy { policy: Restart::OnFailure, max_attempts: Some(7), ..service.restart };
+    });
+    if let Some((name, service)) = portless {
+        if can("replicas") && capabilities.max_replicas > 1 {
+            versions.push(edited(stack, name, |service| service.replicas = Replicas(2)));
+        }
+        if let Ok(more) = ServiceName::new("conformance") {
+            let mut grown = stack.clone();
+            grown.services.insert(more, service.clone());
+            versions.push(grown);
+        }
+        versions.push(stack.clone());
+    }
+    versions
+}
+
 /// Revisions are numbered from 1, the last ten are kept, and an older one can be made current again.
 ///
 /// # Errors
 /// The rule that was broken.
 pub async fn revisions_roll_back(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::revisions_roll_back(case, &*beneath).await;
+    }
     let (first, second) = (fixture.stack(), fixture.changed());
     case.deploy("one", &first).await?;
     case.deploy("two", &second).await?;
@@ -114,6 +156,9 @@ pub async fn revisions_roll_back(fixture: &dyn TargetFixture) -> Result<Checked,
 /// The rule that was broken.
 pub async fn destroy_leaves_nothing(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::destroy_leaves_nothing(case, &*beneath).await;
+    }
     let stack = fixture.stack();
     let nothing = case.target.destroy(&case.cx("early"), &stack.name).await?;
     case.holds(nothing == Applied::Nothing, "destroying what is not there does nothing", &nothing)?;
@@ -138,6 +183,9 @@ pub async fn destroy_leaves_nothing(fixture: &dyn TargetFixture) -> Result<Check
 /// The rule that was broken.
 pub async fn cut_applies_converge(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::cut_applies_converge(case, &*beneath).await;
+    }
     let (first, second) = (fixture.stack(), fixture.changed());
     case.deploy("base", &first).await?;
     let mut polls = 1;
@@ -191,10 +239,10 @@ pub async fn cut_applies_converge(fixture: &dyn TargetFixture) -> Result<Checked
 /// The rule that was broken.
 pub async fn unhealthy_stacks_are_taken_back(fixture: &dyn TargetFixture) -> Result<Checked, Broken> {
     let mut case = Case::on(fixture).await;
-    let Some(unhealthy) = fixture.unhealthy() else {
-        case.holds(true, "the target cannot tell health", ())?;
-        return case.done();
-    };
+    if let Profile::ChangesNothing { beneath } = fixture.profile() {
+        return nothing::unhealthy_stacks_are_taken_back(case, &*beneath).await;
+    }
+    let Some(unhealthy) = fixture.unhealthy() else { return case.unchecked("the target cannot tell health") };
     let back = case.deploy("bad", &unhealthy).await?;
     let why = |applied: &Applied| matches!(applied, Applied::RolledBack { why, .. } if !why.is_empty());
     let to_nothing = matches!(back, Applied::RolledBack { to: None, .. }) && why(&back);

@@ -6,7 +6,33 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::id::StackName;
-use crate::target::{Context, PlanError, Stack, Target, TargetError};
+use crate::target::{Context, Desired, PlanError, Stack, Target, TargetError};
+
+/// What a target promises, and the suite checks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Profile {
+    /// Everything the contract says.
+    Whole,
+    /// It observes and plans like the target beneath, and changes nothing: an apply answers
+    /// [`Applied::Nothing`](crate::target::Applied::Nothing) where that is the truth, a conflict where there is one, and
+    /// is refused otherwise; `adopt`, `promote` and `exec` are not offered. Each case checks that instead.
+    ChangesNothing {
+        /// What it stands over: here the suite makes what there is to be seen.
+        beneath: Arc<dyn Target>,
+    },
+}
+
+/// Something that runs and is not ours, made to be adopted.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// The name under which it is discovered.
+    pub name: StackName,
+    /// What it is taken over as.
+    pub desired: Desired,
+    /// The ids of the instances that run: they are the same afterwards.
+    pub instances: Vec<String>,
+}
 
 /// A place of its own on which a target is proved. Whatever a case leaves there goes when the fixture is dropped.
 #[async_trait]
@@ -14,8 +40,13 @@ pub trait TargetFixture: Send + Sync {
     /// The target. Two calls give handles to the same place and the same owner.
     async fn target(&self) -> Arc<dyn Target>;
 
-    /// The same place as another owner sees it.
+    /// The same place as another owner sees it, where it can be changed whatever the target promises.
     async fn neighbour(&self) -> Arc<dyn Target>;
+
+    /// What it promises.
+    fn profile(&self) -> Profile {
+        Profile::Whole
+    }
 
     /// A stack this target can run, with one or more services that become healthy.
     fn stack(&self) -> Stack;
@@ -34,6 +65,33 @@ pub trait TargetFixture: Send + Sync {
 
     /// How many calls have changed something, when the fixture can count them.
     fn mutations(&self) -> Option<u64> {
+        None
+    }
+
+    /// Cuts the `n`-th call from now that changes something, counted from 1: it happens or not, and nobody sees its
+    /// answer, as when the connection and the program die there. Only one call is cut. False when that cannot be done.
+    async fn cut_at(&self, _n: u64) -> bool {
+        false
+    }
+
+    /// Makes the other side answer nonsense from now on, of the `n`-th sort, counted from 0: no valid message, half a
+    /// message, a valid one of another kind… Whoever observes the stack must meet it. False when there is no such sort.
+    async fn hostile(&self, _n: usize) -> bool {
+        false
+    }
+
+    /// Ends what [`cut_at`](Self::cut_at) or [`hostile`](Self::hostile) began.
+    async fn heal(&self) {}
+
+    /// Makes something run that is not ours, and says what to adopt it as. Needed when the target claims
+    /// [`Feature::Adopt`](crate::target::Feature::Adopt).
+    async fn foreign(&self) -> Option<Foreign> {
+        None
+    }
+
+    /// Three versions of a stack, each of which is staged when another is current. Needed when the target claims
+    /// [`Feature::Promote`](crate::target::Feature::Promote).
+    fn staged(&self) -> Option<[Stack; 3]> {
         None
     }
 
@@ -58,11 +116,17 @@ pub struct Checked {
     pub cuts: usize,
     /// Statements that were checked.
     pub checks: usize,
+    /// What was not checked, because the target does not claim it or the fixture cannot make it happen.
+    pub unchecked: Option<&'static str>,
 }
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} checks, {} applies, {} cuts", self.checks, self.applies, self.cuts)
+        write!(f, "{} checks, {} applies, {} cuts", self.checks, self.applies, self.cuts)?;
+        match self.unchecked {
+            Some(what) => write!(f, "; not checked: {what}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -95,8 +159,9 @@ macro_rules! target_conformance {
     ($fixture:expr) => {
         $crate::target_conformance! { @ $fixture;
             apply_converges changes_are_planned_and_applied revisions_roll_back drift_is_found stale_plans_are_refused
-            destroy_leaves_nothing cut_applies_converge unhealthy_stacks_are_taken_back decoys_survive
-            hostile_names_are_only_names capabilities_tell_the_truth
+            destroy_leaves_nothing cut_applies_converge cut_calls_converge unhealthy_stacks_are_taken_back decoys_survive
+            hostile_names_are_only_names hostile_replies_are_errors what_runs_is_adopted capabilities_tell_the_truth
+            what_is_staged_is_promoted_or_aborted
         }
     };
     (@ $fixture:expr; $($case:ident)*) => {$(

@@ -259,7 +259,7 @@ impl Keeper {
                 Err(why) => {
                     // A failure while it is coming up does not count.
                     failures = if early { failures.max(1) } else { failures + 1 };
-                    if !early && failures >= check.retries.max(1) {
+                    if !early && failures >= check.retries().max(1) {
                         tell(Health::Unhealthy { why });
                     } else if !healthy {
                         self.board.edit_instance(&self.service, self.instance, |state| state.waiting = Some(why));
@@ -276,7 +276,7 @@ impl Keeper {
             _ => BTreeMap::new(),
         };
         let dir = self.work_dir(run);
-        probe::try_once(&check.probe, check.timeout, |program| command(program, &dir, &environment)).await
+        probe::try_once(&check.probe, check.timeout(), |program| command(program, &dir, &environment)).await
     }
 
     /// Stops the process: the signal, the grace, then the end. Reaches its whole group.
@@ -306,13 +306,13 @@ const FIRST_TRY: Duration = Duration::from_millis(50);
 
 /// How long after the start failures do not count.
 fn grace(check: &HealthCheck) -> Duration {
-    check.start_period.max(check.interval)
+    check.start_period().max(check.interval())
 }
 
 fn pace(check: &HealthCheck, early: bool) -> Duration {
     let pace = match early {
-        true => check.start_interval.min(check.interval).min(Duration::from_secs(1)),
-        false => check.interval,
+        true => check.start_interval().min(check.interval()).min(Duration::from_secs(1)),
+        false => check.interval(),
     };
     pace.max(Duration::from_millis(20))
 }

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn policy(policy: Restart, max_attempts: Option<u32>) -> RestartPolicy {
-        RestartPolicy { policy, max_attempts }
+        RestartPolicy { max_attempts, ..RestartPolicy::on(policy) }
     }
 
     #[test]

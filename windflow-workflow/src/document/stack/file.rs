@@ -1,27 +1,26 @@
-//! A stack file, read.
+//! A stack, read.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use windflow_core::target::{EnvValue, Stack};
-use windflow_core::workflow::did_you_mean;
-use windflow_core::{SecretSources, ServiceName, StackName};
+use serde_json::Value;
+use windflow_core::target::{EnvValue, FileSource, Stack};
+use windflow_core::{SecretSources, StackName};
 
-use super::build::{Around, interpolated};
-use super::service::service;
+use super::files::StackFiles;
+use super::fill::NAMED;
+use super::load::{File, Group, Loader, Variables};
+use super::print;
 use crate::document::decode::At;
-use crate::document::diagnostic::{Diagnostics, Problems};
-use crate::document::expressions::{Inputs, check_inputs, check_template, in_template};
-use crate::document::keys;
+use crate::document::diagnostic::{Diagnostic, Diagnostics, Problems};
+use crate::document::expressions::{Inputs, check_inputs, in_template};
 use crate::document::limits::Limits;
-use crate::document::reader::{check_text, read_source};
 use crate::document::secrets;
-use crate::document::source::{Position, Source};
+use crate::document::source::{Position, Source, Span};
 use crate::document::tree::{Kind, Node};
 use crate::environment::Environment;
-use crate::expression::Sandbox;
 
-/// A stack file that has been read, interpolated and resolved.
+/// A stack that has been read from its files, interpolated, merged and resolved.
 ///
 /// ```
 /// use std::path::Path;
@@ -36,9 +35,10 @@ use crate::expression::Sandbox;
 /// ```
 #[derive(Clone, Debug)]
 pub struct StackDocument {
-    source: Source,
+    sources: Vec<Source>,
     root: Node,
     stack: Stack,
+    profiles: BTreeSet<String>,
 }
 
 impl StackDocument {
@@ -54,20 +54,86 @@ impl StackDocument {
         environment: &Environment,
         limits: &Limits,
     ) -> Result<Self, Diagnostics> {
-        check_text(file, text.as_bytes(), limits)?;
-        let mut problems = Problems::new(Source::new(file, text), limits.max_problems);
-        let folder = environment.resolve(folder);
-        let around = Around { environment, folder: &folder };
-        let read = read_source(&mut problems, limits).0.and_then(|root| {
-            let root = interpolated(&root, "", 0, &around, &mut problems);
-            if let Some(at) = services(&root) {
-                check_template(&at, None, &Sandbox::operator(), &mut problems);
+        let name = Path::new(file).file_name().map(PathBuf::from).unwrap_or_else(|| "compose.yaml".into());
+        let path = environment.resolve(folder).join(name);
+        let file = File { path, shown: file.to_owned(), text: Some(text.to_owned()), named_at: None };
+        Self::read(vec![file], &StackFiles::default(), environment, limits)
+    }
+
+    /// Reads a stack from its files. `shown` is what messages call the folder that the paths start from.
+    pub(in crate::document) fn load(
+        asked: &StackFiles,
+        shown: &Path,
+        folder: &Path,
+        environment: &Environment,
+        limits: &Limits,
+    ) -> Result<Self, Diagnostics> {
+        let files = asked.files.iter().map(|name| File {
+            path: super::shape::clean(&folder.join(name)).into(),
+            shown: shown.join(name).to_string_lossy().into_owned(),
+            text: None,
+            named_at: None,
+        });
+        Self::read(files.collect(), asked, environment, limits)
+    }
+
+    fn read(
+        files: Vec<File>,
+        asked: &StackFiles,
+        environment: &Environment,
+        limits: &Limits,
+    ) -> Result<Self, Diagnostics> {
+        let mut loader = Loader::new(environment, limits);
+        let Some(first) = files.first() else {
+            let none = Diagnostic::of_file("", "no stack file is named").with_hint("name one, such as compose.yaml");
+            return Err(Diagnostics::new(vec![none], Vec::new()));
+        };
+        let folder = first.path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let mut variables: Variables =
+            environment.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if asked.env_files.is_empty() {
+            loader.take_env_file(&folder.join(".env"), false, Span::START, "", &mut variables);
+        } else {
+            let mut more = Variables::new();
+            // Of several files a later one counts more; what the caller hands in counts most.
+            for file in asked.env_files.iter().rev() {
+                loader.take_env_file(&environment.resolve(file), true, Span::START, "", &mut more);
             }
-            stack(&root, &around, &mut problems).map(|stack| (root, stack))
+            more.extend(std::mem::take(&mut variables));
+            variables = more;
+        }
+        let said = |key: &str| variables.get(key).filter(|value| !asked.alone && !value.is_empty()).cloned();
+        let given = asked.project_name.clone().or_else(|| said("COMPOSE_PROJECT_NAME"));
+        let mut active = asked.profiles.clone();
+        if let (true, Some(named)) = (active.is_empty(), said("COMPOSE_PROFILES")) {
+            active.extend(named.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
+        }
+        let known =
+            given.clone().unwrap_or_else(|| loader.name_of(&files, &variables).unwrap_or_else(|| normalised(&folder)));
+        variables.entry("COMPOSE_PROJECT_NAME".to_owned()).or_insert(known);
+        let group = Group { folder: folder.clone(), variables };
+        let read = loader.group(&files, &group, &[]).and_then(|tree| {
+            let name = name(&tree, given.as_deref(), &folder, &mut loader.problems);
+            // Without a name, too, everything else is looked at; that it has none was told.
+            let name = name.or_else(|| StackName::new("unnamed").ok())?;
+            look(&tree, &mut loader.problems);
+            let span = tree.get("services").map_or(tree.span, |entry| entry.value.span);
+            let profiles = profiles(&tree);
+            let root = loader.normal(tree, name.as_str(), &active, &group.variables);
+            if root.get("services").is_none() && loader.problems.is_empty() {
+                let hint = "name a profile: --profile, or COMPOSE_PROFILES".to_owned();
+                let message = "every service has profiles, and none of them is active";
+                loader.problems.hinted(span, "services", message, Some(hint));
+            }
+            let seen: BTreeSet<String> = loader.seen.clone();
+            let stack = loader.lower(&root, name, &seen)?;
+            Some((root, stack, profiles))
         });
         match read {
-            Some((root, stack)) if problems.is_empty() => Ok(Self { source: problems.source, root, stack }),
-            _ => Err(problems.into_diagnostics()),
+            Some((root, stack, profiles)) if loader.problems.is_empty() => {
+                Ok(Self { sources: loader.problems.sources, root, stack, profiles })
+            }
+            _ => Err(loader.problems.into_diagnostics()),
         }
     }
 
@@ -77,17 +143,58 @@ impl StackDocument {
         &self.stack
     }
 
-    /// The file.
+    /// Every profile that a service has, active or not.
     #[must_use]
-    pub fn source(&self) -> &Source {
-        &self.source
+    pub fn profiles(&self) -> &BTreeSet<String> {
+        &self.profiles
+    }
+
+    /// The file; of several the first.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.sources.first().cloned().unwrap_or_else(|| Source::new("", ""))
+    }
+
+    /// All files it was read from: those that were named, included and extended.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The normal form: everything in long form, files merged, defaults filled in. What `config` of the reference
+    /// implementation prints; each `$` is written `$$`, so that it reads as the same stack again.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use windflow_workflow::Environment;
+    /// use windflow_workflow::document::{Limits, StackDocument};
+    /// let here = Environment::new("/srv/shop");
+    /// let text = "services: { web: { image: nginx, command: serve --all, networks: [] } }";
+    /// let document = StackDocument::parse("compose.yaml", text, Path::new("/srv/shop"), &here, &Limits::operator())?;
+    /// assert_eq!(document.config()["services"]["web"]["command"], serde_json::json!(["serve", "--all"]));
+    /// assert_eq!(document.config()["networks"]["default"]["name"], "shop_default");
+    /// # Ok::<(), windflow_workflow::document::Diagnostics>(())
+    /// ```
+    #[must_use]
+    pub fn config(&self) -> Value {
+        print::value(&self.root)
+    }
+
+    /// The same as YAML.
+    #[must_use]
+    pub fn config_yaml(&self) -> String {
+        print::yaml(&self.config())
     }
 
     /// What is wrong with it as a part of a workflow that has these inputs.
     pub(in crate::document) fn check_inputs(&self, inputs: &Inputs, limits: &Limits) -> Diagnostics {
-        let mut problems = Problems::new(self.source.clone(), limits.max_problems);
-        for found in services(&self.root).map(|at| in_template(&at, &self.source).0).unwrap_or_default() {
-            check_inputs(&found, inputs, &mut problems);
+        let mut problems = Problems::of(self.sources.clone(), limits.max_problems);
+        for key in NAMED {
+            let Some(entry) = self.root.get(key) else { continue };
+            let at = At { node: &entry.value, path: key.to_owned() };
+            for found in in_template(&at, &self.sources).0 {
+                check_inputs(&found, inputs, &mut problems);
+            }
         }
         problems.into_diagnostics()
     }
@@ -95,7 +202,7 @@ impl StackDocument {
     /// The secret references in it that none of these sources can answer.
     #[must_use]
     pub fn check_secrets(&self, sources: &SecretSources) -> Diagnostics {
-        let mut problems = Problems::new(self.source.clone(), usize::MAX);
+        let mut problems = Problems::of(self.sources.clone(), usize::MAX);
         for (service, about) in &self.stack.services {
             for (name, value) in &about.environment {
                 let EnvValue::Secret(reference) = value else { continue };
@@ -105,119 +212,72 @@ impl StackDocument {
                 }
             }
         }
+        for (kind, objects) in [("secrets", &self.stack.secrets), ("configs", &self.stack.configs)] {
+            for (name, object) in objects {
+                let Some(FileSource::Secret(reference)) = &object.source else { continue };
+                if let Some((message, hint)) = secrets::unknown(reference, sources) {
+                    let path = format!("{kind}.{name}");
+                    problems.hinted(self.root.locate(&path), &path, message, hint);
+                }
+            }
+        }
         problems.into_diagnostics()
     }
 
-    /// Where a path such as `services.web.ports[0]` stands, or the deepest part of it that is written.
+    /// Where a path such as `services.web.ports[0]` stands, or the deepest part of it that is written. Of a stack made of
+    /// several files see [`StackDocument::place`].
     #[must_use]
     pub fn locate(&self, path: &str) -> Position {
         self.root.locate(path).start
     }
+
+    /// In which of its files a path stands, and where.
+    #[must_use]
+    pub fn place(&self, path: &str) -> (&str, Position) {
+        let span = self.root.locate(path);
+        let source = crate::document::source::source_of(&self.sources, span);
+        (source.map_or("", Source::name), span.start)
+    }
 }
 
-/// The part of a stack that may hold expressions.
-fn services(root: &Node) -> Option<At<'_>> {
-    root.get("services").map(|entry| At { node: &entry.value, path: "services".to_owned() })
+/// The stack's name: what the caller says, else the files, else their folder.
+fn name(tree: &Node, given: Option<&str>, folder: &Path, problems: &mut Problems) -> Option<StackName> {
+    if let Some(given) = given {
+        return StackName::new(given).map_err(|error| problems.error(Span::START, "name", error)).ok();
+    }
+    if let Some(entry) = tree.get("name").filter(|entry| !entry.value.is_nothing()) {
+        let at = At { node: &entry.value, path: "name".to_owned() };
+        return at.name(problems, StackName::new);
+    }
+    if problems.touches("name") {
+        return None;
+    }
+    let named = StackName::new(normalised(folder));
+    if named.is_err() {
+        let hint = "write 'name: shop' at the top".to_owned();
+        problems.hinted(tree.span, "", "the stack has no name, and its folder gives none", Some(hint));
+    }
+    named.ok()
 }
 
-fn stack(root: &Node, around: &Around<'_>, problems: &mut Problems) -> Option<Stack> {
-    let at = At::root(root);
-    let fields = at.fields(problems, "a stack", keys::STACK, keys::STACK_LATER)?;
-    let name = match fields.get("name") {
-        Some(at) if at.closed(problems) => at.name(problems, StackName::new),
-        Some(_) => None,
-        None => {
-            let named = StackName::new(normalised(around.folder));
-            if named.is_err() {
-                let hint = "write 'name: shop' at the top".to_owned();
-                problems.hinted(fields.span, "", "the stack has no name, and its folder gives none", Some(hint));
-            }
-            named.ok()
-        }
-    };
-    if let Some(at) = fields.get("x-windflow").filter(|at| !at.is_null()) {
-        at.error(problems, "says nothing that a stack knows yet; services have their own 'x-windflow'");
+/// What the whole must have, whichever file says it.
+fn look(tree: &Node, problems: &mut Problems) {
+    if let Some(entry) = tree.get("x-windflow").filter(|entry| !entry.value.is_nothing()) {
+        let message = "says nothing that a stack knows yet; services have their own 'x-windflow'";
+        problems.error(entry.value.span, "x-windflow", message);
     }
-    let at = fields.need(problems, "services", "a map of named services, each with 'image' or a process")?;
-    let entries = at.entries(problems)?;
-    if entries.is_empty() {
-        at.error(problems, "must hold at least one service");
-    }
-    let mut services = BTreeMap::new();
-    for (entry, at) in &entries {
-        match ServiceName::new(&entry.key) {
-            Ok(name) => {
-                if let Some(service) = service(at, around, problems) {
-                    services.insert(name, service);
-                }
-            }
-            Err(error) => problems.error(entry.key_span, &at.path, error),
+    match tree.get("services") {
+        None if !problems.touches("services") => {
+            let hint = "a map of named services, each with 'image' or a process".to_owned();
+            problems.hinted(tree.span, "", "'services' is missing", Some(hint));
         }
-    }
-    // What could not be read is still there by its name.
-    let known: BTreeSet<&str> = entries.iter().map(|(entry, _)| &*entry.key).collect();
-    let stack = Stack { name: name?, services };
-    check_dependencies(&stack, &known, root, problems);
-    Some(stack)
-}
-
-/// Every dependency exists, and none leads back to where it came from.
-fn check_dependencies(stack: &Stack, known: &BTreeSet<&str>, root: &Node, problems: &mut Problems) {
-    for (name, service) in &stack.services {
-        for (need, dependency) in &service.depends_on {
-            let (span, path) = dependency_place(root, name, need);
-            if need == name {
-                problems.error(span, &path, "a service cannot depend on itself");
-            } else if !known.contains(need.as_str()) && dependency.required {
-                let hint = did_you_mean(need.as_str(), known.iter().copied());
-                problems.hinted(span, &path, format_args!("there is no service '{need}'"), hint);
-            }
+        Some(entry) if !matches!(entry.value.kind, Kind::Map(_)) => {
+            At { node: &entry.value, path: "services".to_owned() }.expected::<()>(problems, "a map");
         }
-    }
-    // Services that wait for nobody are taken away until only circles and what hangs on them are left.
-    let mut left: BTreeSet<&ServiceName> = stack.services.keys().collect();
-    loop {
-        let free: Vec<&ServiceName> = left
-            .iter()
-            .copied()
-            .filter(|name| !stack.services[*name].depends_on.keys().any(|need| need != *name && left.contains(need)))
-            .collect();
-        if free.is_empty() {
-            break;
+        Some(entry) if entry.value.entries().is_empty() && !problems.touches("services") => {
+            problems.error(entry.value.span, "services", "must hold at least one service");
         }
-        for name in free {
-            left.remove(name);
-        }
-    }
-    let Some(mut at) = left.first().copied() else { return };
-    let mut way = Vec::new();
-    while !way.contains(&at) {
-        way.push(at);
-        match stack.services[at].depends_on.keys().find(|need| *need != at && left.contains(need)) {
-            Some(next) => at = next,
-            None => return,
-        }
-    }
-    let start = way.iter().position(|name| *name == at).unwrap_or(0);
-    let circle: Vec<&str> = way[start..].iter().map(|name| name.as_str()).chain([at.as_str()]).collect();
-    let second = circle.get(1).and_then(|name| ServiceName::new(name).ok());
-    let (span, path) = dependency_place(root, at, second.as_ref().unwrap_or(at));
-    problems.error(span, &path, format_args!("waits for itself: {}", circle.join(" needs ")));
-}
-
-fn dependency_place(root: &Node, service: &ServiceName, need: &ServiceName) -> (crate::document::Span, String) {
-    let path = format!("services.{service}.depends_on");
-    let Some(node) = root.find(&["services", service.as_str(), "depends_on"]) else { return (root.span, path) };
-    match &node.kind {
-        Kind::List(_) => {
-            let at = At { node, path: path.clone() };
-            let found = at.one_or_many().into_iter().find(|item| item.raw() == Some(need.as_str()));
-            found.map_or((node.span, path), |item| (item.node.span, item.path))
-        }
-        _ => match node.get(need.as_str()) {
-            Some(entry) => (entry.key_span, format!("{path}.{need}")),
-            None => (node.span, path),
-        },
+        _ => {}
     }
 }
 
@@ -226,4 +286,11 @@ fn normalised(folder: &Path) -> String {
     let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let kept: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
     kept.trim_start_matches(['_', '-']).chars().take(63).collect()
+}
+
+/// The profiles of all services of a tree.
+fn profiles(tree: &Node) -> BTreeSet<String> {
+    let services = tree.get("services").map(|entry| entry.value.entries()).unwrap_or_default();
+    let lists = services.iter().filter_map(|service| service.value.get("profiles"));
+    lists.flat_map(|entry| entry.value.list()).filter_map(|name| name.as_text().map(str::to_owned)).collect()
 }

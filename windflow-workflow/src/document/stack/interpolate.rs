@@ -2,7 +2,8 @@
 
 use windflow_core::workflow::{Piece, pieces};
 
-use crate::environment::Environment;
+/// How a variable is looked up.
+pub(super) type Lookup<'l> = dyn Fn(&str) -> Option<String> + 'l;
 
 /// Why a text cannot be interpolated: at which `$` of it, counted from 0, a sentence, and what a person can do.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,16 +13,26 @@ pub(super) struct Wrong {
     pub(super) hint: Option<String>,
 }
 
+/// What is wrong with a value that would be taken for an expression: nobody has written one.
+pub(super) const OPENS: &str = "a variable brings in '${{', which would be taken for an expression";
+
 /// Replaces `$VAR`, `${VAR}`, `${VAR:-default}`, `${VAR-default}`, `${VAR:?message}`, `${VAR?message}`, `${VAR:+other}`,
 /// `${VAR+other}` and `$$`. A default may hold variables itself. A variable that is not set and has no default is
 /// refused: a stack that silently lacks a value is worse than none.
-pub(super) fn interpolate(text: &str, environment: &Environment) -> Result<String, Wrong> {
+///
+/// `most` is how many bytes may come out of it.
+pub(super) fn interpolate(text: &str, lookup: &Lookup<'_>, most: usize) -> Result<String, Wrong> {
     let Ok(pieces) = pieces(text) else { return Ok(text.to_owned()) };
+    let variables = Variables { lookup, unset: None, most };
     let mut out = String::with_capacity(text.len());
     let mut dollars = 0;
     for piece in pieces {
         match piece {
-            Piece::Text(text) => match expand(text, 0, environment, 0) {
+            Piece::Text(text) => match expand(text, 0, &variables, 0) {
+                Ok(text) if text.contains("${{") => {
+                    let message = OPENS.to_owned();
+                    return Err(Wrong { dollar: dollars, message, hint: None });
+                }
                 Ok(text) => out.push_str(&text),
                 Err(Inside { at, message, hint }) => {
                     let before = text.get(..at).unwrap_or(text).matches('$').count().saturating_sub(1);
@@ -42,6 +53,36 @@ pub(super) fn interpolate(text: &str, environment: &Environment) -> Result<Strin
     Ok(out)
 }
 
+/// The same in a text without expressions. Where `unset` is given, a variable that is not set has its value.
+pub(super) fn substitute(
+    text: &str,
+    lookup: &Lookup<'_>,
+    unset: Option<&Lookup<'_>>,
+    most: usize,
+) -> Result<String, Wrong> {
+    expand(text, 0, &Variables { lookup, unset, most }, 0).map_err(|Inside { at, message, hint }| {
+        let dollar = text.get(..at).unwrap_or(text).matches('$').count().saturating_sub(1);
+        Wrong { dollar, message, hint }
+    })
+}
+
+/// What variables are replaced by.
+struct Variables<'v, 'l> {
+    lookup: &'v Lookup<'l>,
+    unset: Option<&'v Lookup<'l>>,
+    most: usize,
+}
+
+impl Variables<'_, '_> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name)
+    }
+
+    fn need(&self, name: &str, at: usize) -> Result<String, Inside> {
+        self.get(name).or_else(|| self.unset.and_then(|unset| unset(name))).ok_or_else(|| unset(name, at))
+    }
+}
+
 /// A [`Wrong`] on its way out: the byte just after the `$`.
 struct Inside {
     at: usize,
@@ -49,7 +90,7 @@ struct Inside {
     hint: Option<String>,
 }
 
-fn expand(text: &str, base: usize, environment: &Environment, depth: usize) -> Result<String, Inside> {
+fn expand(text: &str, base: usize, variables: &Variables<'_, '_>, depth: usize) -> Result<String, Inside> {
     let wrong = |at: usize, message: String, hint: Option<&str>| Inside {
         at: base + at,
         message,
@@ -71,7 +112,7 @@ fn expand(text: &str, base: usize, environment: &Environment, depth: usize) -> R
             let close = closing(inside).ok_or_else(|| {
                 wrong(dollar + 1, "'${' is never closed by '}'".to_owned(), Some("a lone '$' is written '$$'"))
             })?;
-            out.push_str(&braced(&inside[..close], base + dollar + 2, environment, depth)?);
+            out.push_str(&braced(&inside[..close], base + dollar + 2, variables, depth)?);
             at = dollar + 3 + close;
         } else {
             let length = name_length(rest);
@@ -79,13 +120,14 @@ fn expand(text: &str, base: usize, environment: &Environment, depth: usize) -> R
                 let hint = Some("a lone '$' is written '$$'");
                 return Err(wrong(dollar + 1, "'$' is not followed by a variable's name".to_owned(), hint));
             }
-            out.push_str(
-                environment.variable(&rest[..length]).ok_or_else(|| unset(&rest[..length], base + dollar + 1))?,
-            );
+            out.push_str(&variables.need(&rest[..length], base + dollar + 1)?);
             at = dollar + 1 + length;
         }
     }
     out.push_str(&text[at..]);
+    if out.len() > variables.most.max(text.len()) {
+        return Err(wrong(0, "its variables make it too long".to_owned(), None));
+    }
     Ok(out)
 }
 
@@ -117,7 +159,7 @@ fn unset(name: &str, at: usize) -> Inside {
     Inside { at, message: format!("the variable '{name}' is not set"), hint: Some(hint) }
 }
 
-fn braced(inside: &str, base: usize, environment: &Environment, depth: usize) -> Result<String, Inside> {
+fn braced(inside: &str, base: usize, variables: &Variables<'_, '_>, depth: usize) -> Result<String, Inside> {
     let length = name_length(inside);
     let (name, operator) = inside.split_at(length);
     let refuse = |message: String| Inside {
@@ -128,10 +170,10 @@ fn braced(inside: &str, base: usize, environment: &Environment, depth: usize) ->
     if length == 0 {
         return Err(refuse(format!("'${{{inside}}}' does not name a variable")));
     }
-    let value = environment.variable(name);
     if operator.is_empty() {
-        return value.map(str::to_owned).ok_or_else(|| unset(name, base));
+        return variables.need(name, base);
     }
+    let value = variables.get(name);
     let (filled, kind, argument) = match operator.strip_prefix(':') {
         Some(rest) => (value.filter(|value| !value.is_empty()), rest.get(..1), rest.get(1..)),
         None => (value, operator.get(..1), operator.get(1..)),
@@ -139,15 +181,14 @@ fn braced(inside: &str, base: usize, environment: &Environment, depth: usize) ->
     let argument = argument.unwrap_or_default();
     let start = base + inside.len() - argument.len();
     match (kind, filled) {
-        (Some("-"), Some(value)) => Ok(value.to_owned()),
-        (Some("-"), None) => expand(argument, start, environment, depth + 1),
-        (Some("?"), Some(value)) => Ok(value.to_owned()),
+        (Some("-" | "?"), Some(value)) => Ok(value),
+        (Some("-"), None) => expand(argument, start, variables, depth + 1),
         (Some("?"), None) => {
-            let told = expand(argument, start, environment, depth + 1)?;
+            let told = expand(argument, start, variables, depth + 1)?;
             let told = if told.is_empty() { "it is required".to_owned() } else { told };
             Err(Inside { at: base, message: format!("the variable '{name}' is not set: {told}"), hint: None })
         }
-        (Some("+"), Some(_)) => expand(argument, start, environment, depth + 1),
+        (Some("+"), Some(_)) => expand(argument, start, variables, depth + 1),
         (Some("+"), None) => Ok(String::new()),
         _ => Err(refuse(format!("'{operator}' cannot follow the variable '{name}'"))),
     }
@@ -159,8 +200,9 @@ mod tests {
 
     #[test]
     fn variables_are_replaced_by_the_rules_of_compose() {
-        let environment = Environment::new("/").with_variables([("A", "1"), ("EMPTY", ""), ("B_2", "b")]);
-        let told = |text: &str| interpolate(text, &environment).map_err(|wrong| (wrong.dollar, wrong.message));
+        let set = [("A", "1"), ("EMPTY", ""), ("B_2", "b")];
+        let lookup = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let told = |text: &str| interpolate(text, &lookup, 1_000).map_err(|wrong| (wrong.dollar, wrong.message));
         for (text, value) in [
             ("plain", "plain"),
             ("$A-${A}-$B_2", "1-1-b"),

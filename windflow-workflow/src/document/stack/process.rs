@@ -2,54 +2,86 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use windflow_core::target::Process;
-
-use super::build::Around;
+use super::keys::PROCESS;
+use super::pairs::NUL;
+use super::shape::{Cx, entry, fields, text};
 use crate::document::decode::At;
-use crate::document::diagnostic::Problems;
-use crate::document::keys;
+use crate::document::tree::{Kind, Node};
 
-/// What is wrong with a text that the system would take for shorter than it is.
-pub(super) const NUL: &str = "holds a NUL character, and no program can be given one";
+/// A process with absolute paths, and with the folders in which its program is looked up.
+pub(super) fn process(at: &At<'_>, cx: &mut Cx<'_>) -> Option<Node> {
+    let mut node = fields(at, &PROCESS, cx)?;
+    let folder = cx.folder.to_path_buf();
+    let mut own = None;
+    if let Kind::Map(entries) = &mut node.kind {
+        for entry in entries {
+            match (&*entry.key, &mut entry.value.kind) {
+                ("command", Kind::List(words)) => own = Some(program(words, at, &folder, cx)?),
+                ("working_dir", _) => entry.value = located(&entry.value, &folder),
+                ("search", Kind::List(folders)) => {
+                    *folders = folders.iter().map(|node| located(node, &folder)).collect();
+                }
+                _ => {}
+            }
+        }
+    }
+    // A program with a slash is a file; one without is looked for beside the stack file, unless told where.
+    if let (Some(false), Kind::Map(entries)) = (own, &mut node.kind)
+        && !entries.iter().any(|entry| &*entry.key == "search")
+    {
+        let beside = text(node.span, folder.to_string_lossy().into_owned());
+        entries.push(entry("search", Node::new(node.span, Kind::List(vec![beside]))));
+    }
+    Some(node)
+}
 
-pub(super) fn process(at: &At<'_>, around: &Around<'_>, problems: &mut Problems) -> Option<Process> {
-    let fields = at.fields(problems, "a process", keys::PROCESS, &[])?;
-    let working_dir =
-        fields.get("working_dir").and_then(|at| at.scalar_text(problems)).map(|text| absolute(around.folder, text));
-    let search = fields.get("search").map(|at| {
-        let folders = at.one_or_many();
-        folders.iter().filter_map(|at| Some(absolute(around.folder, at.scalar_text(problems)?))).collect::<Vec<_>>()
-    });
-    let at = fields.need(problems, "command", "a list: the program and its arguments")?;
+/// The command of a process: a list, for no shell splits it.
+pub(super) fn command(at: &At<'_>, cx: &mut Cx<'_>) -> Option<Node> {
     if at.raw().is_some() {
         let hint = "write a list, such as [python3, -m, http.server]; for a shell write [sh, -c, \"…\"]";
-        at.hinted(problems, "must be a list: no shell splits it", hint);
+        at.hinted(cx.problems, "must be a list: no shell splits it", hint);
         return None;
     }
-    let mut command = at.texts(problems)?;
-    for word in at.one_or_many().iter().filter(|word| word.raw().is_some_and(|text| text.contains('\0'))) {
-        word.error(problems, NUL);
+    let items = at.items(cx.problems)?;
+    let words: Vec<Node> = items
+        .iter()
+        .filter_map(|at| {
+            let found = at.scalar_text(cx.problems)?;
+            if found.contains('\0') {
+                at.error(cx.problems, NUL);
+                return None;
+            }
+            Some(text(at.node.span, found))
+        })
+        .collect();
+    if items.is_empty() || at.node.first_text().is_some_and(str::is_empty) {
+        at.error(cx.problems, "must name a program");
+        return None;
     }
-    let Some(program) = command.first_mut().filter(|program| !program.is_empty()) else {
-        at.error(problems, "must name a program");
+    Some(Node::new(at.node.span, Kind::List(words)))
+}
+
+/// Makes the program of a command absolute, when it is a path. Whether it is one.
+fn program(words: &mut [Node], at: &At<'_>, folder: &Path, cx: &mut Cx<'_>) -> Option<bool> {
+    let Some(first) = words.first_mut() else {
+        at.error(cx.problems, "must name a program");
         return None;
     };
-    // A program with a slash is a file; one without is looked for beside the stack file, unless told where.
-    let by_path = program.contains('/') && !program.starts_with("${{");
-    let search =
-        search.unwrap_or_else(|| if by_path { Vec::new() } else { vec![around.folder.to_string_lossy().into_owned()] });
+    let Kind::Scalar(scalar) = &first.kind else { return Some(true) };
+    let by_path = scalar.text().contains('/') && !scalar.text().starts_with("${{");
     if by_path {
-        *program = absolute(around.folder, program);
+        *first = located(first, folder);
     }
-    Some(Process { command, search, working_dir })
+    Some(by_path)
 }
 
 /// A path as seen from a folder, without `.` in it. What begins with an expression is left as it is.
-fn absolute(folder: &Path, path: &str) -> String {
-    if path.starts_with("${{") {
-        return path.to_owned();
+fn located(node: &Node, folder: &Path) -> Node {
+    let Kind::Scalar(scalar) = &node.kind else { return node.clone() };
+    if scalar.text().starts_with("${{") {
+        return node.clone();
     }
-    let joined = folder.join(path);
+    let joined = folder.join(scalar.text());
     let plain: PathBuf = joined.components().filter(|part| *part != Component::CurDir).collect();
-    plain.to_string_lossy().into_owned()
+    text(node.span, plain.to_string_lossy().into_owned())
 }

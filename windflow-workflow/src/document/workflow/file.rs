@@ -10,7 +10,7 @@ use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Diagnostics, Problems};
 use crate::document::expressions;
 use crate::document::limits::Limits;
-use crate::document::reader::{check_text, read_source};
+use crate::document::reader::{Tags, check_text, read_source};
 use crate::document::secrets;
 use crate::document::source::{Position, Source};
 use crate::document::tree::{Kind, Node};
@@ -62,7 +62,7 @@ impl WorkflowDocument {
     ) -> Result<(Problems, Opened), Diagnostics> {
         check_text(file, text.as_bytes(), limits)?;
         let mut problems = Problems::new(Source::new(file, text), limits.max_problems);
-        let opened = match read_source(&mut problems, limits).0 {
+        let opened = match read_source(&mut problems, 0, Tags::None, limits).0 {
             Some(root) => lower::lower(&root, &mut problems).map(|(spec, nameless)| Opened { root, spec, nameless }),
             None => None,
         };
@@ -116,7 +116,7 @@ impl Opened {
     /// The second half: expressions and graph checked.
     pub(in crate::document) fn finish(self, problems: &mut Problems) -> Option<WorkflowDocument> {
         self.check_expressions(problems);
-        let source = problems.source.clone();
+        let source = problems.source();
         // Without any node there is no graph, and that has been told.
         if self.spec.nodes.is_empty() {
             return None;
@@ -174,7 +174,7 @@ impl Opened {
 
     fn check_expressions(&self, problems: &mut Problems) {
         let (sandbox, inputs) = (Sandbox::operator(), self.spec.inputs.as_ref());
-        let source = problems.source.clone();
+        let source = problems.source();
         let nodes = match self.root.find(&["nodes"]).map(|nodes| &nodes.kind) {
             Some(Kind::Map(entries)) => entries.as_slice(),
             _ => &[],

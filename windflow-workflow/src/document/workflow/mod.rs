@@ -5,6 +5,7 @@ mod inputs;
 mod lower;
 mod node;
 mod place;
+mod targets;
 
 pub(super) use file::Opened;
 pub use file::WorkflowDocument;

@@ -23,7 +23,7 @@ fn place(problem: &Problem, root: &Node, source: &Source) -> (Position, String) 
         ["nodes", _, "needs"] => needed(&problem.message, &at).unwrap_or_else(key),
         ["nodes", _, "if"] => read(&problem.message, in_condition(&at, source).into_iter()).unwrap_or_else(key),
         ["nodes", _, "with"] | ["nodes", _, "compensate", "with"] | ["outputs"] => {
-            read(&problem.message, in_template(&at, source).0.into_iter()).unwrap_or_else(key)
+            read(&problem.message, in_template(&at, std::slice::from_ref(source)).0.into_iter()).unwrap_or_else(key)
         }
         _ => match &node.kind {
             Kind::Scalar(_) => (node.span.start, problem.path.clone()),

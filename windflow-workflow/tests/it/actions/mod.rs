@@ -2,13 +2,19 @@
 
 mod approve;
 mod deploy;
+mod deployments;
+mod fallback;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
 mod https;
+mod promote;
 mod registry;
+mod saga;
 mod shell;
+mod stacks;
 mod wait;
+mod world;
 
 use windflow_core::action::{Services, StepContextBuilder};
 use windflow_core::{ManualClock, MemorySecrets, NodeName, RunId, SecretSources, StepContext, Timestamp};

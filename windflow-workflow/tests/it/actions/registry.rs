@@ -7,7 +7,10 @@ use windflow_workflow::{ActionOptions, ShellPolicy, builtin_actions};
 fn the_built_in_actions_are_there_by_name() {
     let names = |options| builtin_actions(options).names().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     #[cfg(feature = "http")]
-    assert_eq!(names(ActionOptions::default()), "approve deploy destroy http shell wait");
+    assert_eq!(
+        names(ActionOptions::default()),
+        "abort adopt approve deploy destroy exec http promote rollback scale shell wait wait_healthy"
+    );
     #[cfg(feature = "expressions")]
     {
         use serde_json::json;

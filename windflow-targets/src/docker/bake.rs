@@ -1,0 +1,465 @@
+//! A revision that is staged: how it comes to be, how it is watched, and what becomes of it.
+//!
+//! ```text
+//!   new set ready ─► on record as staged ─► names switched ─► baking ─► promoted: the old set goes, the revision is current
+//!                                                               └─────► aborted: the names go back, the new set goes
+//! ```
+//!
+//! Every arrow can be cut and gone along again: what is on record and what containers are and answer to says where it stands.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windflow_core::target::{
+    Applied, Change, ChangeKind, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError,
+    TargetErrorKind, diff,
+};
+use windflow_core::{ContentHash, ServiceName, StackName};
+
+use super::apply::Aim;
+use super::blue_green::{is_blue_green, is_led_over, is_staged_by};
+use super::events::{AT_THE_LATEST, News};
+use super::look::Seen;
+use super::meaning::Meaning;
+use super::prepare::Prepared;
+use super::records::{self, Doing};
+use super::staged::{self, Staged};
+use super::target::DockerTarget;
+
+/// What a stack means while another is staged.
+enum Meant<'a> {
+    /// The staged revision.
+    Staged,
+    /// The one that is kept: what is staged is aborted.
+    Kept(&'a Revision),
+    /// Another.
+    Other,
+}
+
+fn meant<'a>(stack: &Stack, staged: &Staged, seen: &'a Seen) -> Meant<'a> {
+    match seen.current() {
+        _ if *stack == staged.revision.stack => Meant::Staged,
+        Some(current) if *stack == current.stack => Meant::Kept(current),
+        _ if diff::is_revision(stack, &staged.revision) => Meant::Staged,
+        Some(current) if diff::is_revision(stack, current) => Meant::Kept(current),
+        _ => Meant::Other,
+    }
+}
+
+/// The services of which a stack keeps the old set.
+fn staged_services<'a>(stack: &'a Stack, seen: &'a Seen) -> impl Iterator<Item = &'a ServiceName> {
+    stack.services.keys().filter(|name| is_staged_by(stack, seen, name))
+}
+
+impl DockerTarget {
+    /// Whether applying this stack keeps what it replaces, until it is promoted.
+    pub(super) fn stages(&self, stack: &Stack, seen: &Seen) -> bool {
+        seen.current().is_some() && staged_services(stack, seen).next().is_some()
+    }
+
+    /// Has the new set stand beside the old one, with the names; then waits for as long as it is to be watched.
+    pub(super) async fn stage(
+        &self,
+        cx: &Context,
+        aim: Aim<'_>,
+        seen: &Seen,
+        changes: &[Change],
+        ready: Prepared,
+    ) -> Result<Applied, TargetError> {
+        let Aim { stack, mine, .. } = aim;
+        let why = self.make_it_so(cx, aim, ready, seen, changes).await?;
+        let why = why.map(|why| cx.masker().mask(&why));
+        let now = self.look(&stack.name).await?;
+        match (why, &now.staged) {
+            (None, Some(_)) => self.bake(cx, &stack.name, mine).await,
+            (Some(why), Some(staged)) => self.abort(cx, staged, &now, why, mine).await,
+            (Some(why), None) => {
+                cx.progress(format_args!("going back: {why}"));
+                self.go_back(cx, stack, seen, why, mine).await
+            }
+            (None, None) => Err(self.overtaken(&stack.name)),
+        }
+    }
+
+    /// Writes down that this stack is staged, and with which images, unless it is already.
+    pub(super) async fn write_down(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        seen: &Seen,
+        meaning: &Meaning,
+    ) -> Result<(), TargetError> {
+        let Some(current) = seen.current().filter(|_| seen.staged.is_none()) else { return Ok(()) };
+        let since = cx.clock().now();
+        let times: Option<Vec<Duration>> =
+            staged_services(stack, seen).map(|name| stack.services.get(name)?.rollout.as_ref()?.bake).collect();
+        // Where one waits for somebody's word, all do.
+        let until = times.and_then(|times| times.into_iter().max()).map(|longest| since.after(longest));
+        let mut revision = Revision::new(seen.highest + 1, stack.clone(), cx.key(), since);
+        revision.images = meaning.ran(stack, seen);
+        let staged = Staged { revision, kept: current.number, since, until };
+        staged::write(&self.engine, &self.config.owner, &stack.name, &staged).await
+    }
+
+    /// Watches what is staged until its time has come; returns at once where it waits for somebody's word.
+    async fn bake(&self, cx: &Context, stack: &StackName, mine: &Doing) -> Result<Applied, TargetError> {
+        let news = News::of(&self.engine, &self.config.owner, stack);
+        let mut ear = news.listen();
+        let mut before: Option<Staged> = None;
+        let mut overtaken_at: Option<Instant> = None;
+        loop {
+            let seen = self.look(stack).await?;
+            let Some(staged) = seen.staged.clone() else {
+                return self.decided_by_another(stack, &seen, before.as_ref());
+            };
+            if seen.doing.as_ref() != Some(mine) {
+                // Somebody promotes or aborts it at this moment: what comes of that is what comes of this.
+                if overtaken_at.get_or_insert_with(Instant::now).elapsed() > self.config.health_timeout {
+                    return Err(self.overtaken(stack));
+                }
+                before = Some(staged);
+                ear.any(Duration::from_millis(500)).await;
+                continue;
+            }
+            if let Some(why) = self.sick(cx, &staged, &seen) {
+                return self.abort(cx, &staged, &seen, why, mine).await;
+            }
+            let Some(until) = staged.until else {
+                records::end(&self.engine, &self.config.owner, stack).await?;
+                return Ok(Applied::Staged { revision: staged.revision.number, kept: staged.kept });
+            };
+            let now = cx.clock().now();
+            if now >= until {
+                return self.finish(cx, &staged, &seen, mine).await;
+            }
+            if before.is_none() {
+                let number = staged.revision.number;
+                cx.progress(format_args!("revision {number} is baking until {until}"));
+            }
+            before = Some(staged);
+            let patience = now.until(until).min(AT_THE_LATEST);
+            tokio::select! {
+                biased;
+                () = cx.cancel().cancelled() => {
+                    let what = "stopped while what is staged is baking";
+                    return Err(TargetError::new(&self.config.name, TargetErrorKind::Cancelled, what)
+                        .in_stack(stack)
+                        .with_hint("apply again to go on, or promote or abort it"));
+                }
+                () = ear.any(patience) => {}
+            }
+        }
+    }
+
+    /// Somebody has promoted or aborted what is watched here.
+    fn decided_by_another(
+        &self,
+        stack: &StackName,
+        seen: &Seen,
+        before: Option<&Staged>,
+    ) -> Result<Applied, TargetError> {
+        let (Some(current), Some(before)) = (seen.current(), before) else { return Err(self.overtaken(stack)) };
+        match current.number {
+            number if number == before.revision.number => Ok(Applied::Revision(Some(number))),
+            number if number == before.kept => {
+                Ok(Applied::RolledBack { to: Some(number), why: "it was aborted".to_owned() })
+            }
+            _ => Err(self.overtaken(stack)),
+        }
+    }
+
+    /// Why what is staged must not become current.
+    fn sick(&self, cx: &Context, staged: &Staged, seen: &Seen) -> Option<String> {
+        let observed = self.observed(cx, seen);
+        let mut watched = staged.revision.stack.services.iter().filter(|(_, service)| is_blue_green(service));
+        watched.find_map(|(name, service)| {
+            let there = observed.services.get(name);
+            let number = there.map_or(0, |there| there.instances.len());
+            if u32::try_from(number).ok() < Some(super::rollout::count(service)) {
+                return Some(format!("{name}: a container of it is gone"));
+            }
+            match &there?.health {
+                Health::Failed { why } | Health::Unhealthy { why } => Some(format!("{name}: {why}")),
+                Health::Stopped => Some(format!("{name}: it is not running")),
+                _ => None,
+            }
+        })
+    }
+
+    /// What would change, with what is kept beside, to make all that is there this stack; and what is needed for it.
+    async fn prepare_whole(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        seen: &Seen,
+    ) -> Result<(Vec<Change>, Prepared), TargetError> {
+        let desired = Desired::Present(stack.clone());
+        let meaning = self.meaning(cx, &desired, seen).await?;
+        let changes = self.changes(cx, &desired, &self.observed_whole(cx, seen), seen, &meaning);
+        Ok((changes, self.prepare(cx, stack, meaning, seen).await?))
+    }
+
+    /// Takes the old set away, and makes what was staged current.
+    async fn finish(&self, cx: &Context, staged: &Staged, seen: &Seen, mine: &Doing) -> Result<Applied, TargetError> {
+        let (engine, owner, stack) = (&self.engine, &self.config.owner, &staged.revision.stack);
+        cx.progress(format_args!("promoting revision {}", staged.revision.number));
+        let (changes, ready) = self.prepare_whole(cx, stack, seen).await?;
+        let aim = Aim { stack, mine, beside: false };
+        if let Some(why) = self.make_it_so(cx, aim, ready, seen, &changes).await? {
+            let now = self.look(&stack.name).await?;
+            return self.abort(cx, staged, &now, cx.masker().mask(&why), mine).await;
+        }
+        // Under the key it was applied with: whoever applied it knows it by that.
+        let mut revision = staged.revision.clone();
+        revision.at = cx.clock().now();
+        let made = records::record(engine, owner, seen, revision).await?;
+        staged::forget(engine, owner, &stack.name).await?;
+        records::end(engine, owner, &stack.name).await?;
+        Ok(Applied::Revision(Some(made.number)))
+    }
+
+    /// Gives the names back to the old set, and takes the new one away.
+    async fn abort(
+        &self,
+        cx: &Context,
+        staged: &Staged,
+        seen: &Seen,
+        why: String,
+        mine: &Doing,
+    ) -> Result<Applied, TargetError> {
+        let (engine, owner, number) = (&self.engine, &self.config.owner, staged.kept);
+        let name = &staged.revision.stack.name;
+        let Some(kept) = seen.current().filter(|current| current.number == number) else {
+            return Err(self.overtaken(name));
+        };
+        cx.progress(format_args!("going back to revision {number}: {why}"));
+        let (changes, ready) = self.prepare_whole(cx, &kept.stack, seen).await?;
+        let aim = Aim { stack: &kept.stack, mine, beside: false };
+        if let Some(worse) = self.make_it_so(cx, aim, ready, seen, &changes).await? {
+            let worse = cx.masker().mask(&worse);
+            return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
+                .in_stack(name)
+                .with_hint("put it right and abort again"));
+        }
+        staged::forget(engine, owner, name).await?;
+        records::end(engine, owner, name).await?;
+        Ok(Applied::RolledBack { to: Some(number), why })
+    }
+
+    /// An apply while something is staged: the same again, back to what is kept, or nothing.
+    pub(super) async fn apply_while_baking(
+        &self,
+        cx: &Context,
+        plan: &Plan,
+        staged: &Staged,
+        seen: &Seen,
+        mine: &Doing,
+    ) -> Result<Applied, TargetError> {
+        let meant = match &plan.desired {
+            Desired::Present(stack) => meant(stack, staged, seen),
+            // It is taken down as anything else is.
+            Desired::Absent(_) => Meant::Other,
+        };
+        let observed = self.observed(cx, seen);
+        let meaning = self.meaning(cx, &plan.desired, seen).await?;
+        let changes = self.changes(cx, &plan.desired, &observed, seen, &meaning);
+        let (stack, number) = (&staged.revision.stack, staged.revision.number);
+        if matches!(meant, Meant::Staged) && changes.is_empty() {
+            // All is said and done, and an apply that was cut has only not written that down.
+            if seen.doing.as_ref().is_some_and(|doing| doing == mine || doing.key == staged.revision.key) {
+                records::end(&self.engine, &self.config.owner, &stack.name).await?;
+            }
+            let again = !plan.is_empty() && staged.revision.key == cx.key();
+            return Ok(if again { Applied::Staged { revision: number, kept: staged.kept } } else { Applied::Nothing });
+        }
+        if seen.doing.as_ref() != Some(mine) {
+            diff::check_moved(plan, &observed, &self.config.name)?;
+        }
+        match meant {
+            Meant::Staged => {
+                let ready = self.prepare(cx, stack, meaning, seen).await?;
+                self.begin(&stack.name, seen, mine).await?;
+                match self.sick(cx, staged, seen) {
+                    Some(why) => self.abort(cx, staged, seen, why, mine).await,
+                    None => {
+                        let aim = Aim { stack, mine, beside: true };
+                        self.stage(cx, aim, seen, &changes, ready).await
+                    }
+                }
+            }
+            Meant::Kept(kept) => {
+                self.check_consents(plan, &changes)?;
+                self.begin(&stack.name, seen, mine).await?;
+                self.abort(cx, staged, seen, "it was asked for".to_owned(), mine).await?;
+                Ok(Applied::Revision(Some(kept.number)))
+            }
+            Meant::Other => Err(self.in_the_way(staged)),
+        }
+    }
+
+    fn in_the_way(&self, staged: &Staged) -> TargetError {
+        let (number, name) = (staged.revision.number, &staged.revision.stack.name);
+        let what = format!("revision {number} is baking, and revision {} is kept until it is promoted", staged.kept);
+        TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
+            .in_stack(name)
+            .with_hint(format!("first `windflow promote {name}` or `windflow abort {name}`"))
+    }
+
+    /// What a plan says of what is staged, or would be.
+    pub(super) fn plan_beside(
+        &self,
+        plan: &mut Plan,
+        stack: &Stack,
+        seen: &Seen,
+    ) -> Result<(), windflow_core::target::PlanError> {
+        let Some(staged) = &seen.staged else { return self.plan_to_stage(plan, stack, seen) };
+        let (number, kept) = (staged.revision.number, staged.kept);
+        let line = || Change::new(ChangeKind::Update, "rollout");
+        match meant(stack, staged, seen) {
+            Meant::Other => return Err(self.in_the_way(staged).into()),
+            Meant::Kept(_) => {
+                let note =
+                    format!("revision {number} is aborted: revision {kept}, kept beside it, gets the traffic back");
+                plan.changes.insert(0, line().note(note));
+            }
+            Meant::Staged => {
+                let name = &stack.name;
+                let told = format!("baking, green revision {number}, blue revision {kept} kept until promoted");
+                let how = match staged.until {
+                    Some(until) => format!("an apply watches it until {until}, then promotes it"),
+                    None => format!("`windflow promote {name}` or `windflow abort {name}`"),
+                };
+                plan.degradations.push(format!("rollout: {told}: {how}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_to_stage(
+        &self,
+        plan: &mut Plan,
+        stack: &Stack,
+        seen: &Seen,
+    ) -> Result<(), windflow_core::target::PlanError> {
+        let Some(current) = seen.current().filter(|current| !diff::is_revision(stack, current)) else { return Ok(()) };
+        let names: Vec<&ServiceName> = staged_services(stack, seen).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let anew = plan.changes.iter().filter(|change| change.kind == ChangeKind::Replace && change.service.is_none());
+        let problems: Vec<(String, String)> = anew
+            .filter(|change| names.iter().any(|name| stands_on(seen, name, &change.path)))
+            .map(|change| {
+                let why = "it must be made anew, and with 'blue_green' the old set of a service stands on it: apply that \
+                           change with 'rolling' or 'recreate'";
+                (change.path.clone(), why.to_owned())
+            })
+            .collect();
+        if !problems.is_empty() {
+            let target = self.config.name.clone();
+            return Err(windflow_core::target::PlanError::Refused { target, stack: stack.name.clone(), problems });
+        }
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let kept = current.number;
+        plan.degradations.push(format!(
+            "rollout: a new set of {} takes the traffic beside the old one; blue revision {kept} is kept until promoted",
+            names.join(", ")
+        ));
+        Ok(())
+    }
+
+    /// What an apply would do about what is staged already.
+    pub(super) fn baking_changes(&self, cx: &Context, stack: &Stack, seen: &Seen, changes: &mut Vec<Change>) {
+        let Some(staged) = &seen.staged else { return };
+        if !matches!(meant(stack, staged, seen), Meant::Staged) {
+            return;
+        }
+        changes.retain(|change| change.path != "revision");
+        let number = staged.revision.number;
+        if let Some(why) = self.sick(cx, staged, seen) {
+            *changes =
+                vec![Change::new(ChangeKind::Update, "rollout").note(format!("revision {number} is aborted: {why}"))];
+        } else if changes.is_empty() && !is_led_over(&staged.revision.stack, seen) {
+            let note = format!("revision {number} has not got all of the traffic yet: its names are led over");
+            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
+        } else if let (true, Some(until)) = (changes.is_empty(), staged.until) {
+            let note = format!("revision {number} bakes until {until}: it is watched, then promoted");
+            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
+        }
+    }
+
+    /// Promotes or aborts what is staged; where nothing is, only what a cut has left is put away.
+    pub(super) async fn decide(
+        &self,
+        cx: &Context,
+        stack: &StackName,
+        verdict: Promote,
+    ) -> Result<Applied, TargetError> {
+        let seen = self.look(stack).await?;
+        self.check_records(stack, &seen)?;
+        let (engine, owner) = (&self.engine, &self.config.owner);
+        let mine = self.deciding(cx, stack, verdict, &seen);
+        let Some(staged) = seen.staged.clone() else {
+            if seen.promoted {
+                staged::forget(engine, owner, stack).await?;
+            }
+            // What is on record as being done may be this, cut at its very end.
+            if seen.doing.as_ref().is_some_and(|doing| doing.intent == mine.intent) {
+                records::end(engine, owner, stack).await?;
+            }
+            return Ok(Applied::Nothing);
+        };
+        self.begin(stack, &seen, &mine).await?;
+        if verdict == Promote::Abort {
+            self.abort(cx, &staged, &seen, "it was asked for".to_owned(), &mine).await?;
+            return Ok(Applied::Revision(Some(staged.kept)));
+        }
+        if let Some(why) = self.sick(cx, &staged, &seen) {
+            return self.abort(cx, &staged, &seen, why, &mine).await;
+        }
+        // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
+        let name = &staged.revision.stack;
+        let (changes, ready) = self.prepare_whole(cx, name, &seen).await?;
+        let aim = Aim { stack: name, mine: &mine, beside: true };
+        let why = self.make_it_so(cx, aim, ready, &seen, &changes).await?;
+        let now = self.look(stack).await?;
+        match why {
+            Some(why) => self.abort(cx, &staged, &now, cx.masker().mask(&why), &mine).await,
+            None => self.finish(cx, &staged, &now, &mine).await,
+        }
+    }
+
+    fn deciding(&self, cx: &Context, stack: &StackName, verdict: Promote, seen: &Seen) -> Doing {
+        // The staged revision, or the current one that was it.
+        let number = seen.latest().map(|latest| latest.number);
+        let intent = ContentHash::of_value(&serde_json::json!({
+            "owner": self.config.owner, "target": self.config.name, "stack": stack, "verdict": verdict,
+            "of": number.filter(|_| verdict == Promote::Promote),
+        }));
+        Doing { intent, key: cx.key().to_owned() }
+    }
+
+    /// What is there of the staged revision only.
+    pub(super) fn hide_what_is_kept(&self, observed: &mut Observed, seen: &Seen) {
+        let Some(staged) = &seen.staged else { return };
+        let stack = &staged.revision.stack;
+        let parts = diff::owned_parts(stack, &self.capabilities);
+        observed.services.retain(|name, _| stack.services.contains_key(name));
+        observed.parts.retain(|path, _| parts.contains_key(path) || path.starts_with("volumes."));
+    }
+}
+
+/// Whether containers of a service stand on what is at this path.
+fn stands_on(seen: &Seen, service: &ServiceName, path: &str) -> bool {
+    let at = |part: &str, name: &str| {
+        let whole = format!("{part}.{name}");
+        path == whole || path.starts_with(&format!("{whole}."))
+    };
+    seen.of(service).any(|found| {
+        let volumes = found.spec.volumes.iter().filter_map(|mount| mount.source.as_ref());
+        let on_default = found.spec.networks.is_empty() && at("networks", "default");
+        on_default
+            || found.spec.networks.keys().any(|name| at("networks", name))
+            || volumes.into_iter().any(|name| at("volumes", name))
+    })
+}

@@ -1,0 +1,90 @@
+//! What is handed to a service besides its image: the values of its secrets, and its files.
+
+use std::collections::BTreeMap;
+
+use windflow_core::target::{EnvValue, Service, Stack, TargetError, TargetErrorKind};
+use windflow_core::{ServiceName, TargetName};
+
+use super::meaning::Meaning;
+
+/// What a service is handed; never printed.
+#[derive(Clone, Default)]
+pub(super) struct Handed {
+    /// The values of secret variables.
+    pub values: BTreeMap<String, String>,
+    /// Configs and secrets.
+    pub files: Vec<File>,
+    /// What tells later whether they have changed.
+    pub label: Option<String>,
+}
+
+/// One file.
+#[derive(Clone)]
+pub(super) struct File {
+    pub path: String,
+    pub content: Vec<u8>,
+    pub uid: u64,
+    pub gid: u64,
+    pub mode: u32,
+}
+
+/// Everything that is handed to a service.
+///
+/// # Errors
+/// A secret that is not there, a number that is none, by path.
+pub(super) fn handed(
+    target: &TargetName,
+    meaning: &Meaning,
+    stack: &Stack,
+    name: &ServiceName,
+    service: &Service,
+) -> Result<Handed, TargetError> {
+    let wrong =
+        |what: String| TargetError::new(target, TargetErrorKind::Refused, what).in_stack(&stack.name).in_service(name);
+    let mut handed = Handed { label: meaning.label(stack, service), ..Handed::default() };
+    for (variable, value) in &service.environment {
+        let EnvValue::Secret(_) = value else { continue };
+        let value = meaning.variable(name, variable);
+        let value = value.map_err(|error| wrong(format!("environment.{variable}: {error}")))?;
+        handed.values.insert(variable.clone(), value.to_owned());
+    }
+    for (part, mounts) in [("configs", &service.configs), ("secrets", &service.secrets)] {
+        for mount in mounts {
+            let at = format!("{part}.{}", mount.source);
+            let content = meaning.values.need_file(&at).map_err(|error| wrong(format!("{at}: {error}")))?.to_vec();
+            let number = |text: &Option<String>, what: &str| match text.as_deref() {
+                None => Ok(0),
+                Some(text) => text.parse().map_err(|_| wrong(format!("{at}.{what}: '{text}' is not a number"))),
+            };
+            let path = if part == "secrets" { mount.secret_path() } else { mount.config_path() };
+            let (uid, gid) = (number(&mount.uid, "uid")?, number(&mount.gid, "gid")?);
+            handed.files.push(File { path, content, uid, gid, mode: mount.mode.unwrap_or(0o444) });
+        }
+    }
+    Ok(handed)
+}
+
+/// The files as the archive an engine unpacks at the root of a container.
+///
+/// # Errors
+/// A path that no archive can hold.
+pub(super) fn archive(files: &[File]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    if files.iter().any(|file| file.path.starts_with("/run/secrets/")) {
+        // Folders the engine makes by itself could be written by everybody.
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_size(0);
+        archive.append_data(&mut header, "run/secrets/", std::io::empty())?;
+    }
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(file.mode);
+        header.set_uid(file.uid);
+        header.set_gid(file.gid);
+        header.set_size(u64::try_from(file.content.len()).unwrap_or(u64::MAX));
+        archive.append_data(&mut header, file.path.trim_start_matches('/'), file.content.as_slice())?;
+    }
+    archive.into_inner()
+}

@@ -1,0 +1,9 @@
+//! From the engine's objects to our model. Pure.
+
+mod fields;
+mod health;
+mod part;
+mod service;
+
+pub(super) use health::{comes_back, exit_reason, health};
+pub(super) use service::{is_as_made, is_as_made_apart_from_networks, observed};

@@ -1,0 +1,226 @@
+//! Networks and volumes: making those that are wanted, removing those that are not.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::query_parameters::{ListNetworksOptionsBuilder, RemoveVolumeOptions};
+use windflow_core::target::{Change, ChangeKind, Network, Stack, TargetError, TargetErrorKind};
+use windflow_core::{OwnerId, StackName};
+
+use super::look::Seen;
+use super::{blue_green, names, render};
+use crate::engine::{Engine, mark};
+
+/// The engine's names by the stack's.
+type Names = BTreeMap<String, String>;
+
+/// Has every network and volume of the stack be there; answers how the engine knows them: our networks by their ids, all else
+/// by name.
+pub(super) async fn ensure(
+    engine: &Engine,
+    owner: &OwnerId,
+    stack: &Stack,
+    seen: &Seen,
+) -> Result<(Names, Names), TargetError> {
+    let mut networks = Names::new();
+    for name in wanted_networks(stack) {
+        // Engines allow two networks of one name: only the id says which.
+        let found = seen.networks.get(&format!("networks.{name}")).and_then(|network| network.id.clone());
+        let called = match (found, stack.networks.get(&name)) {
+            (Some(called), _) => called,
+            (None, Some(network)) if network.external => external_network(engine, stack, &name).await?,
+            (None, network) => make_network(engine, owner, stack, &name, network).await?,
+        };
+        networks.insert(name, called);
+    }
+    let mut volumes = Names::new();
+    for (name, volume) in &stack.volumes {
+        let found = seen.volumes.get(&format!("volumes.{name}")).map(|volume| volume.name.clone());
+        let given = names::given_volume(name, volume);
+        let called = match found {
+            Some(called) => called,
+            None if volume.external => {
+                let called = given.unwrap_or_else(|| name.clone());
+                let docker = engine.docker().await?;
+                let there = engine.find("looking for a volume", docker.inspect_volume(&called)).await?;
+                there.map(|volume| volume.name).ok_or_else(|| {
+                    let what = format!("volumes.{name}: there is no volume '{called}' on the engine");
+                    TargetError::new(engine.target(), TargetErrorKind::Refused, what)
+                        .in_stack(&stack.name)
+                        .with_hint("it is external: whoever it belongs to makes it")
+                })?
+            }
+            None => make_volume(engine, owner, stack, name).await?,
+        };
+        volumes.insert(name.clone(), called);
+    }
+    Ok((networks, volumes))
+}
+
+/// The networks of a stack, with the one that need not be written.
+fn wanted_networks(stack: &Stack) -> Vec<String> {
+    let mut names: Vec<String> = stack.networks.keys().cloned().collect();
+    let on_default = stack.services.keys().any(|name| names::networks_of(stack, name).iter().any(|on| on == "default"));
+    if on_default && !stack.networks.contains_key("default") {
+        names.push("default".to_owned());
+    }
+    names
+}
+
+async fn external_network(engine: &Engine, stack: &Stack, name: &str) -> Result<String, TargetError> {
+    let called = names::given_network(stack, name).unwrap_or_else(|| name.to_owned());
+    let docker = engine.docker().await?;
+    match engine.find("looking for a network", docker.inspect_network(&called, None)).await? {
+        Some(_) => Ok(called),
+        None => {
+            let what = format!("networks.{name}: there is no network '{called}' on the engine");
+            Err(TargetError::new(engine.target(), TargetErrorKind::Refused, what)
+                .in_stack(&stack.name)
+                .with_hint("it is external: whoever it belongs to makes it"))
+        }
+    }
+}
+
+async fn make_network(
+    engine: &Engine,
+    owner: &OwnerId,
+    stack: &Stack,
+    name: &str,
+    network: Option<&Network>,
+) -> Result<String, TargetError> {
+    let docker = engine.docker().await?;
+    let given = names::given_network(stack, name);
+    let first = given.clone().unwrap_or_else(|| names::part(&stack.name, name));
+    let nothing_said = Network::default();
+    let network = network.unwrap_or(&nothing_said);
+    for called in [first.clone(), names::instead(owner, &first)] {
+        if alike(engine, &called).await? == 0 {
+            let request = render::network(owner, &stack.name, name, called.clone(), network);
+            let made = engine.tell(&format!("making the network {name}"), docker.create_network(request)).await?;
+            // Engines allow two networks of one name, and then find neither: if somebody was as quick, we give way.
+            if alike(engine, &called).await? == 1 {
+                let anew = render::network(owner, &stack.name, name, called.clone(), network);
+                return match blue_green::keeps_addresses(stack, name) {
+                    true => pinned(engine, name, &made.id, anew).await,
+                    false => Ok(made.id),
+                };
+            }
+            engine.remove("giving way with a network", docker.remove_network(&made.id)).await?;
+        }
+        if given.is_some() {
+            break;
+        }
+    }
+    Err(somebody_s(engine, stack, "network", name, &first))
+}
+
+/// The same network with the address range it has got as one that was asked for: in no other may a container come back to the
+/// address it had. Where somebody is as quick as to take the range, it gets another one.
+async fn pinned(
+    engine: &Engine,
+    name: &str,
+    id: &str,
+    mut request: NetworkCreateRequest,
+) -> Result<String, TargetError> {
+    let docker = engine.docker().await?;
+    let what = format!("making the network {name}");
+    let made = engine.ask(&what, docker.inspect_network(id, None)).await?;
+    engine.remove(&what, docker.remove_network(id)).await?;
+    let plain = request.clone();
+    request.ipam = made.ipam.filter(|ipam| ipam.config.as_ref().is_some_and(|pools| !pools.is_empty()));
+    match engine.tell(&what, docker.create_network(request)).await {
+        Ok(made) => Ok(made.id),
+        Err(error) if error.kind == TargetErrorKind::Unknown || error.is_connection() => Err(error),
+        Err(_) => engine.tell(&what, docker.create_network(plain)).await.map(|made| made.id),
+    }
+}
+
+/// How many networks have exactly this name.
+async fn alike(engine: &Engine, called: &str) -> Result<usize, TargetError> {
+    let docker = engine.docker().await?;
+    let filters = std::collections::HashMap::from([("name".to_owned(), vec![called.to_owned()])]);
+    let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let found = engine.ask("listing networks", docker.list_networks(Some(options))).await?;
+    // The filter finds parts of names as well.
+    Ok(found.iter().filter(|other| other.name.as_deref() == Some(called)).count())
+}
+
+async fn make_volume(engine: &Engine, owner: &OwnerId, stack: &Stack, name: &str) -> Result<String, TargetError> {
+    let docker = engine.docker().await?;
+    let Some(volume) = stack.volumes.get(name) else { return Ok(name.to_owned()) };
+    let given = names::given_volume(name, volume);
+    let first = given.clone().unwrap_or_else(|| names::part(&stack.name, name));
+    let what = format!("making the volume {name}");
+    for called in [first.clone(), names::instead(owner, &first)] {
+        let request = render::volume(owner, &stack.name, name, called, volume);
+        let wanted = request.labels.clone().unwrap_or_default();
+        let made = engine.tell(&what, docker.create_volume(request)).await?;
+        // An engine answers with the one that was there already: its labels tell whose it is.
+        if made.labels.get(mark::OWNER) == wanted.get(mark::OWNER)
+            && made.labels.get(mark::STACK) == wanted.get(mark::STACK)
+        {
+            return Ok(made.name);
+        }
+        // Another owner's stack of the same name has its own; what nobody has marked may be what somebody counts on.
+        if given.is_some() || !made.labels.contains_key(mark::OWNER) {
+            break;
+        }
+    }
+    Err(somebody_s(engine, stack, "volume", name, &first))
+}
+
+fn somebody_s(engine: &Engine, stack: &Stack, what: &str, name: &str, called: &str) -> TargetError {
+    let message = format!("{what}s.{name}: the engine has a {what} '{called}' already, which is not this stack's");
+    TargetError::new(engine.target(), TargetErrorKind::Refused, message)
+        .in_stack(&stack.name)
+        .with_hint(format!("adopt what it belongs to, choose another name, or mark the {what} as 'external: true'"))
+}
+
+/// Removes a network. An engine may hold on to the place a container had on it although that container is gone, when it was
+/// killed or removed in a bad moment; nothing but such a place is ever taken off.
+async fn remove_network(engine: &Engine, what: &str, id: &str) -> Result<(), TargetError> {
+    let docker = engine.docker().await?;
+    let in_use = match engine.remove(what, docker.remove_network(id)).await {
+        Err(error) if error.message.contains("active endpoints") => error,
+        done => return done,
+    };
+    let Some(network) = engine.find(what, docker.inspect_network(id, None)).await? else { return Ok(()) };
+    let mut freed = false;
+    for (container, place) in network.containers.unwrap_or_default() {
+        if engine.find(what, docker.inspect_container(&container, None)).await?.is_none() {
+            let called = place.name.unwrap_or(container);
+            let request = NetworkDisconnectRequest { container: called, force: Some(true) };
+            engine.remove(what, docker.disconnect_network(id, request)).await?;
+            freed = true;
+        }
+    }
+    match freed {
+        true => engine.remove(what, docker.remove_network(id)).await,
+        false => Err(in_use),
+    }
+}
+
+/// Removes what these changes say, as far as nothing uses it any more.
+pub(super) async fn remove(
+    engine: &Engine,
+    stack: &StackName,
+    seen: &Seen,
+    changes: &[Change],
+) -> Result<(), TargetError> {
+    let docker = engine.docker().await?;
+    for change in changes.iter().filter(|change| matches!(change.kind, ChangeKind::Delete | ChangeKind::Replace)) {
+        let of = |path: &String| change.path == *path || change.path.starts_with(&format!("{path}."));
+        for (path, network) in seen.networks.iter().filter(|(path, _)| of(path)) {
+            let Some(id) = network.id.as_deref() else { continue };
+            let removed = remove_network(engine, &format!("removing {path}"), id).await;
+            removed.map_err(|error| error.in_stack(stack))?;
+        }
+        for (path, volume) in seen.volumes.iter().filter(|(path, _)| of(path)) {
+            engine
+                .remove(&format!("removing {path}"), docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>))
+                .await
+                .map_err(|error| error.in_stack(stack))?;
+        }
+    }
+    Ok(())
+}

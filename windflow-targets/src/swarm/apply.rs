@@ -1,0 +1,225 @@
+//! Applying a plan: what services share, then the services in the order in which they need each other, then health; and
+//! it is recorded, or taken back.
+
+use tokio::time::Instant;
+use windflow_core::target::{
+    Applied, Condition, Context, Desired, Observed, Plan, Stack, TargetError, TargetErrorKind, diff,
+};
+use windflow_core::{ServiceName, StackName};
+
+use super::SwarmTarget;
+use super::converge::Track;
+use super::look::Look;
+use super::observe;
+use super::records::{Doing, Records};
+use super::render::Bound;
+use super::services::superfluous;
+use crate::engine::values::Values;
+
+impl SwarmTarget {
+    pub(super) fn in_force(&self, stack: &StackName, look: &Look) -> Observed {
+        observe::observed(&self.config.owner, stack, look, &self.capabilities)
+    }
+
+    pub(super) async fn carry_out(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError> {
+        let name = plan.desired.stack();
+        diff::check_bound(plan, &self.config.owner, &self.config.name)?;
+        let look = self.look(name).await?;
+        if matches!(plan.desired, Desired::Absent(_)) && look.is_empty() {
+            return Ok(Applied::Nothing);
+        }
+        let observed = self.in_force(name, &look);
+        let mine = Doing::of(plan, cx);
+        let continues = look.records.doing.as_ref().is_some_and(|(_, doing)| *doing == mine);
+        let ready = observed.services.values().all(|service| service.health.is_ready());
+        let values = match &plan.desired {
+            // Before anything is touched: a secret that is not there must not cost a running service.
+            Desired::Present(stack) => self.values(cx, stack).await?,
+            Desired::Absent(_) => Values::default(),
+        };
+        if (ready || !continues)
+            && self.changes(cx, &plan.desired, &observed, &look, Some(&values)).is_empty()
+            && let Some(done) = diff::already(plan, &observed, cx.key(), &self.capabilities)
+        {
+            // One that was cut at its very end has left its record: whoever looks next ends it.
+            let is_done = |doing: &Doing| {
+                doing.key == cx.key() || look.records.current().is_some_and(|current| current.key == doing.key)
+            };
+            if let Some((_, doing)) = look.records.doing.as_ref().filter(|(_, doing)| is_done(doing)) {
+                self.done(name, doing).await?;
+            }
+            return Ok(done);
+        }
+        if !continues {
+            diff::check_moved(plan, &observed, &self.config.name)?;
+        }
+        match &plan.desired {
+            Desired::Present(stack) => self.bring_up(cx, plan, stack, &mine, values, look).await,
+            Desired::Absent(_) => {
+                self.note(name, &mine, &look.records).await?;
+                self.take_down(cx, name, plan.consents.allows_destroy("volume")).await?;
+                Ok(Applied::Revision(None))
+            }
+        }
+    }
+
+    async fn bring_up(
+        &self,
+        cx: &Context,
+        plan: &Plan,
+        stack: &Stack,
+        mine: &Doing,
+        values: Values,
+        mut look: Look,
+    ) -> Result<Applied, TargetError> {
+        let name = &stack.name;
+        self.check_size(stack)?;
+        let current = look.records.current().cloned();
+        // What is current already is only put right again, and stays the revision it is.
+        let restored = current.as_ref().filter(|current| diff::is_revision(stack, current));
+        let was_empty = look.is_empty();
+        let (base, is_lost) = (look.records.base().cloned(), look.records.are_lost() && !look.services.is_empty());
+        self.note(name, mine, &look.records).await?;
+        let ran = self.run(cx, stack, &values, &mut look).await;
+        if let Err(error) = &ran
+            && was_empty
+            && matches!(error.kind, TargetErrorKind::Refused | TargetErrorKind::Denied | TargetErrorKind::NotFound)
+        {
+            // It was refused, and will be again: nothing of a first attempt stays.
+            let _ = self.take_down(cx, name, false).await;
+        }
+        let verdict = ran?;
+        let records = self.still_ours(name, mine).await?;
+        let Some(why) = verdict else {
+            let number = match restored {
+                Some(current) => current.number,
+                None => {
+                    // One that was cut after this had been recorded has its revision already.
+                    match records
+                        .current()
+                        .filter(|last| last.key == cx.key() && Some(last.number) != plan.base && last.stack == *stack)
+                    {
+                        Some(last) => last.number,
+                        None => self.record_revision(cx, stack, &records, false).await?.number,
+                    }
+                }
+            };
+            self.tidy(cx, stack).await?;
+            self.done(name, mine).await?;
+            return Ok(Applied::Revision(Some(number)));
+        };
+        let why = cx.masker().mask(&why);
+        if let Some(current) = restored {
+            self.done(name, mine).await?;
+            let what = format!("revision {} does not come up again: {why}", current.number);
+            return Err(self
+                .error(name, TargetErrorKind::Unhealthy, what)
+                .with_hint("there is nothing else to go back to: put it right and apply again, or roll back further"));
+        }
+        if is_lost {
+            self.done(name, mine).await?;
+            let what = format!("{why}; no revision is on record to go back to, and what runs is left as it is");
+            let error = self.error(name, TargetErrorKind::Unhealthy, what);
+            return Err(error.with_hint("put it right and apply again"));
+        }
+        cx.progress(format_args!("going back: {why}"));
+        let Some(base) = base else {
+            self.take_down(cx, name, false).await?;
+            return Ok(Applied::RolledBack { to: None, why });
+        };
+        let back = async {
+            let values = self.values(cx, &base.stack).await?;
+            let mut look = self.look(name).await?;
+            self.run(cx, &base.stack, &values, &mut look).await
+        };
+        let back = back.await.map_err(|mut error: TargetError| {
+            let number = base.number;
+            error.message = format!("{why}; and revision {number} cannot be made current again: {}", error.message);
+            error
+        });
+        let worse = back?;
+        self.tidy(cx, &base.stack).await?;
+        self.done(name, mine).await?;
+        match worse {
+            None => Ok(Applied::RolledBack { to: Some(base.number), why }),
+            Some(worse) => {
+                let worse = cx.masker().mask(&worse);
+                Err(TargetError::not_back(&self.config.name, &why, base.number, &worse).in_stack(name))
+            }
+        }
+    }
+
+    /// What is on record, unless another apply has begun since: then what is there is its.
+    async fn still_ours(&self, stack: &StackName, mine: &Doing) -> Result<Records, TargetError> {
+        let records = self.records(stack).await?;
+        if records.doing.as_ref().is_some_and(|(_, doing)| doing == mine) {
+            return Ok(records);
+        }
+        let what = "somebody else changes this stack at the same time";
+        let error = self.error(stack, TargetErrorKind::Conflict, what);
+        Err(error.with_hint("see what is there with `status`, and plan again"))
+    }
+
+    /// Has the Swarm run this and waits for health; the reason when it will not come.
+    async fn run(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        values: &Values,
+        look: &mut Look,
+    ) -> Result<Option<String>, TargetError> {
+        let until = Instant::now() + self.config.health_timeout;
+        let mut track = Track::new(self.pulse().await?, until);
+        let bound = self.ensure_parts(cx, stack, values, look).await?;
+        self.make_room(cx, stack, look).await?;
+        for name in stack.start_order() {
+            if let Some(why) = self.begin(cx, stack, name, &bound, values, look, &mut track).await? {
+                return Ok(Some(why));
+            }
+        }
+        self.wait_for(cx, stack, None, look, &mut track).await
+    }
+
+    /// One service, after what it needs.
+    #[expect(clippy::too_many_arguments, reason = "all of them are what an apply holds in hand")]
+    async fn begin(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        name: &ServiceName,
+        bound: &Bound,
+        values: &Values,
+        look: &mut Look,
+        track: &mut Track,
+    ) -> Result<Option<String>, TargetError> {
+        let needs: Vec<(ServiceName, Condition)> = stack.services[name]
+            .depends_on
+            .iter()
+            .filter(|(need, _)| stack.services.contains_key(*need))
+            .map(|(need, dependency)| (need.clone(), dependency.condition))
+            .collect();
+        // What was touched before has to come as far as this one asks; what was not touched, too.
+        if !needs.is_empty()
+            && let Some(why) = self.wait_for(cx, stack, Some(&needs), look, track).await?
+        {
+            return Ok(Some(why));
+        }
+        if self.ensure_service(cx, stack, name, bound, values, look).await? {
+            track.touched.insert(name.clone(), Instant::now());
+        }
+        Ok(None)
+    }
+
+    /// Services that go and hold a port that another one wants go first; the others when the new ones are healthy.
+    async fn make_room(&self, cx: &Context, stack: &Stack, look: &Look) -> Result<(), TargetError> {
+        let wanted: Vec<u16> = stack.services.values().flat_map(|s| &s.ports).filter_map(|p| p.published).collect();
+        for (name, service) in superfluous(look, Some(stack)) {
+            let ports = service.endpoint.iter().flat_map(|endpoint| endpoint.ports.iter().flatten());
+            let mut held = ports.filter_map(|port| port.published_port.and_then(|port| u16::try_from(port).ok()));
+            if held.any(|port| wanted.contains(&port)) {
+                self.remove_service(cx, &name, service).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! How a service is, from its tasks. Pure.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{
+    EndpointPortConfigPublishModeEnum as Publish, EndpointSpecModeEnum, Service,
+    ServiceUpdateStatusStateEnum as Update, Task, TaskSpec, TaskSpecRestartPolicyConditionEnum as On, TaskState,
+};
+use windflow_core::target::{Health, Mode, ObservedInstance};
+
+use super::look::Look;
+use super::read::{Names, service as read};
+use crate::engine::parse_moment;
+
+/// So many ends of a service that is to be started again, and it is known to end again and again.
+const ENOUGH: usize = 2;
+
+/// Why a service is not ready, and how sure that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Waiting longer cannot help.
+    Now(String),
+    /// It has ended once, and is started again.
+    Soon(String),
+    /// It cannot begin; what is in its way may go.
+    Stuck(String),
+}
+
+/// How a service is.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    pub health: Health,
+    pub instances: Vec<ObservedInstance>,
+    pub trouble: Option<Trouble>,
+    /// The task that tells most about the trouble.
+    pub task: Option<String>,
+}
+
+/// Whether a task runs what the service says now. Where tasks may be placed does not matter to one that is placed.
+pub(super) fn is_current(task: &Task, service: &Service) -> bool {
+    let bare = |spec: Option<&TaskSpec>| {
+        let mut spec = spec.cloned().unwrap_or_default();
+        (spec.runtime, spec.placement) = (None, None);
+        // Nothing said and an empty object are the same to the engine.
+        spec.resources = spec.resources.filter(|found| {
+            let limits = found.limits.clone().unwrap_or_default();
+            let reservations = found.reservations.clone().unwrap_or_default();
+            limits != Default::default() || reservations != Default::default()
+        });
+        spec
+    };
+    let wanted = service.spec.as_ref().and_then(|spec| spec.task_template.as_ref());
+    let iteration = service.job_status.as_ref().and_then(|status| status.job_iteration.as_ref()?.index);
+    let of_iteration = iteration.is_none() || task.job_iteration.as_ref().and_then(|it| it.index) == iteration;
+    of_iteration && bare(task.spec.as_ref()) == bare(wanted)
+}
+
+pub(super) fn judge(service: &Service, look: &Look) -> Judged {
+    let spec = service.spec.clone().unwrap_or_default();
+    let wanted = read(&spec, &Names::default());
+    let policy = spec.task_template.as_ref().and_then(|task| task.restart_policy.as_ref()?.condition);
+    let once = policy == Some(On::NONE);
+    let mut slots: BTreeMap<(i64, String), Vec<&Task>> = BTreeMap::new();
+    for task in look.tasks_of(service).filter(|task| is_current(task, service)) {
+        if task.desired_state == Some(TaskState::REMOVE) {
+            continue;
+        }
+        let node = if task.slot.is_none() { task.node_id.clone().unwrap_or_default() } else { String::new() };
+        slots.entry((task.slot.unwrap_or(0), node)).or_default().push(task);
+    }
+    let mut instances = Vec::new();
+    let mut troubles: Vec<(Trouble, Option<String>)> = Vec::new();
+    for tasks in slots.values_mut() {
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.created_at.as_deref().and_then(parse_moment)));
+        let ended = |task: &&&Task| match state(task) {
+            TaskState::FAILED | TaskState::REJECTED => true,
+            TaskState::COMPLETE => !once && policy != Some(On::ON_FAILURE) && !wanted.mode.is_job(),
+            _ => false,
+        };
+        let ends = tasks.iter().filter(ended).count();
+        let newest = tasks[0];
+        // Its node is drained, or the service is not for it any more: the Swarm wants nothing of it there.
+        let is_over = newest.desired_state == Some(TaskState::SHUTDOWN) && state(newest) == TaskState::SHUTDOWN;
+        if newest.slot.is_none() && is_over {
+            continue;
+        }
+        let runs = state(newest) == TaskState::RUNNING;
+        let last_end = tasks.iter().find(|task| ended(task)).copied();
+        let (mut health, trouble) = of_task(newest, last_end.filter(|_| !runs), ends, once, look);
+        // A job is ready when it is done.
+        if wanted.mode.is_job() && health == Health::Healthy {
+            health = Health::Starting;
+        }
+        let id = newest.status.as_ref().and_then(|status| status.container_status.as_ref()?.container_id.clone());
+        let mut instance = ObservedInstance::new(id.or(newest.id.clone()).unwrap_or_default(), health);
+        let since = newest.status.as_ref().and_then(|status| parse_moment(status.timestamp.as_deref()?));
+        instance.since = since.filter(|_| runs);
+        instance.restarts = u32::try_from(tasks.len() - 1).unwrap_or(u32::MAX);
+        instances.push(instance);
+        let told = last_end.filter(|_| !runs).unwrap_or(newest).id.clone();
+        troubles.extend(trouble.map(|trouble| (trouble, told)));
+    }
+    let count = match wanted.mode {
+        Mode::Replicated | Mode::ReplicatedJob => wanted.replicas.0 as usize,
+        Mode::Global | Mode::GlobalJob => {
+            let status = service.service_status.clone().unwrap_or_default();
+            usize::try_from(status.desired_tasks.unwrap_or(0)).unwrap_or(0).max(1)
+        }
+    };
+    let update = service.update_status.as_ref().and_then(|status| status.state);
+    let message = service.update_status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
+    match update {
+        Some(Update::PAUSED) => {
+            troubles.push((Trouble::Now(format!("the Swarm has paused its update: {message}")), None));
+        }
+        Some(Update::ROLLBACK_PAUSED) => {
+            troubles.push((Trouble::Now(format!("the Swarm has paused going back: {message}")), None));
+        }
+        _ => {}
+    }
+    instances.resize(instances.len().max(count), ObservedInstance::new("", Health::Starting));
+    let missing = instances.iter().any(|instance| instance.id.is_empty());
+    let mut health = worst(&instances, missing);
+    let monitored = spec.update_config.as_ref().is_some_and(|config| config.monitor.unwrap_or(0) > 0);
+    let under_way =
+        matches!(update, Some(Update::ROLLBACK_STARTED)) || (monitored && matches!(update, Some(Update::UPDATING)));
+    if under_way && health == Health::Healthy {
+        health = Health::Starting;
+    }
+    if health.is_ready()
+        && health == Health::Healthy
+        && let Some(why) = without_way(service, look)
+    {
+        troubles.push((Trouble::Now(why), None));
+    }
+    troubles.sort_by_key(|(trouble, task)| (!matches!(trouble, Trouble::Now(_)), task.is_none()));
+    // An end that is told comes before a pause that follows from it.
+    let (trouble, task) = troubles.into_iter().next().map_or((None, None), |(trouble, task)| (Some(trouble), task));
+    match &trouble {
+        Some(Trouble::Now(why)) => health = Health::Failed { why: why.clone() },
+        Some(Trouble::Soon(why) | Trouble::Stuck(why)) => health = Health::Unhealthy { why: why.clone() },
+        None => {}
+    }
+    Judged { health, instances, trouble, task }
+}
+
+pub(super) fn state(task: &Task) -> TaskState {
+    task.status.as_ref().and_then(|status| status.state).unwrap_or(TaskState::NEW)
+}
+
+fn of_task(task: &Task, last_end: Option<&Task>, ends: usize, once: bool, look: &Look) -> (Health, Option<Trouble>) {
+    if let Some(end) = last_end {
+        let why = told(end, look);
+        let is_known = once || ends >= ENOUGH || why.contains("No such image");
+        let trouble = if is_known { Trouble::Now(why.clone()) } else { Trouble::Soon(why.clone()) };
+        let health = if is_known { Health::Failed { why } } else { Health::Unhealthy { why } };
+        return (health, Some(trouble));
+    }
+    let error = task.status.as_ref().and_then(|status| status.err.clone()).filter(|error| !error.is_empty());
+    match (state(task), error) {
+        (TaskState::RUNNING, _) => (Health::Healthy, None),
+        (TaskState::COMPLETE, _) => (Health::Completed, None),
+        (TaskState::NEW | TaskState::ALLOCATED | TaskState::PENDING, Some(error)) => {
+            (Health::Unhealthy { why: error.clone() }, Some(Trouble::Stuck(error)))
+        }
+        (TaskState::ORPHANED, _) => {
+            let why = format!("its node {} is lost", look.host(task.node_id.as_deref().unwrap_or_default()));
+            (Health::Unhealthy { why: why.clone() }, Some(Trouble::Stuck(why)))
+        }
+        (TaskState::SHUTDOWN | TaskState::REMOVE, _) => (Health::Stopped, None),
+        _ => (Health::Starting, None),
+    }
+}
+
+/// The reason of a task that has ended, and where.
+fn told(task: &Task, look: &Look) -> String {
+    let status = task.status.clone().unwrap_or_default();
+    let error = status.err.filter(|error| !error.is_empty()).unwrap_or_else(|| "it ended".to_owned());
+    // An engine kills a container whose check fails, too.
+    let code = status.container_status.and_then(|container| container.exit_code).unwrap_or(0);
+    let hint = if code == 137 && !error.contains("unhealthy") {
+        "; it was killed, perhaps because memory ran out"
+    } else if error.contains("No such image") {
+        " (it is in no registry, or the node may not fetch it: see `registries`)"
+    } else {
+        ""
+    };
+    match task.node_id.as_deref() {
+        Some(node) => format!("on node {}: {}{hint}", look.host(node), error.trim_start_matches("task: ")),
+        None => error,
+    }
+}
+
+fn worst(instances: &[ObservedInstance], missing: bool) -> Health {
+    let badness = |health: &Health| match health {
+        Health::Completed => 0,
+        Health::Healthy => 1,
+        Health::Starting => 2,
+        Health::Stopped => 3,
+        Health::Unhealthy { .. } => 4,
+        _ => 5,
+    };
+    let worst = instances.iter().map(|instance| &instance.health).max_by_key(|health| badness(health));
+    match worst {
+        Some(health) => health.clone(),
+        None if missing => Health::Starting,
+        // No instance is wanted: that is as it should be.
+        None => Health::Completed,
+    }
+}
+
+/// Why nobody can reach a service that runs, if that is known: its address, or the ingress, leads nowhere.
+fn without_way(service: &Service, look: &Look) -> Option<String> {
+    if look.ipvs != Some(false) {
+        return None;
+    }
+    let spec = service.spec.as_ref()?;
+    let endpoint = spec.endpoint_spec.clone().unwrap_or_default();
+    if endpoint.mode == Some(EndpointSpecModeEnum::DNSRR) {
+        return None;
+    }
+    let kernel = "the kernel of this machine has no IPVS, which a Swarm needs for it";
+    let ingress = endpoint.ports.iter().flatten().find(|port| port.publish_mode != Some(Publish::HOST));
+    if let Some(port) = ingress {
+        let port = port.published_port.or(port.target_port).unwrap_or(0);
+        return Some(format!(
+            "it runs, and port {port} answers nobody: {kernel}; publish it with 'mode: host' and say 'endpoint_mode: dnsrr'"
+        ));
+    }
+    let networks = |service: &Service| -> Vec<String> {
+        let task = service.spec.as_ref().and_then(|spec| spec.task_template.clone()).unwrap_or_default();
+        task.networks.unwrap_or_default().into_iter().filter_map(|network| network.target).collect()
+    };
+    let own = networks(service);
+    let has_company = look
+        .services
+        .iter()
+        .any(|other| other.id != service.id && networks(other).iter().any(|network| own.contains(network)));
+    has_company.then(|| {
+        format!("it runs, and other services cannot reach it by its name: {kernel}; say 'endpoint_mode: dnsrr'")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! How services are judged by their tasks, in tables.
+
+use bollard::models::{
+    ContainerStatus, EndpointSpec, Node, NodeDescription, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
+    ServiceUpdateStatus, TaskSpecRestartPolicy, TaskStatus,
+};
+
+use super::*;
+
+fn service(on: On, replicas: i64) -> Service {
+    let policy = TaskSpecRestartPolicy { condition: Some(on), ..TaskSpecRestartPolicy::default() };
+    let mode = ServiceSpecModeReplicated { replicas: Some(replicas) };
+    Service {
+        id: Some("svc".to_owned()),
+        spec: Some(ServiceSpec {
+            mode: Some(ServiceSpecMode { replicated: Some(mode), ..ServiceSpecMode::default() }),
+            task_template: Some(TaskSpec { restart_policy: Some(policy), ..TaskSpec::default() }),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// A task of the service, the later the higher its number.
+fn task(service: &Service, n: i64, slot: i64, state: TaskState, error: &str) -> Task {
+    let code = if state == TaskState::FAILED { 3 } else { 0 };
+    Task {
+        id: Some(format!("task{n}")),
+        service_id: service.id.clone(),
+        slot: Some(slot),
+        node_id: Some("n1".to_owned()),
+        created_at: Some(format!("2026-11-25T10:00:{n:02}Z")),
+        spec: service.spec.as_ref().and_then(|spec| spec.task_template.clone()),
+        status: Some(TaskStatus {
+            state: Some(state),
+            err: Some(error.to_owned()),
+            container_status: Some(ContainerStatus {
+                container_id: Some(format!("container{n}")),
+                pid: None,
+                exit_code: Some(code),
+            }),
+            ..TaskStatus::default()
+        }),
+        ..Task::default()
+    }
+}
+
+fn judged(service: &Service, tasks: Vec<Task>) -> Judged {
+    let host = NodeDescription { hostname: Some("left".to_owned()), ..NodeDescription::default() };
+    let node = Node { id: Some("n1".to_owned()), description: Some(host), ..Node::default() };
+    judge(service, &Look { services: vec![service.clone()], tasks, nodes: vec![node], ..Look::default() })
+}
+
+#[test]
+fn a_service_is_as_its_worst_instance_is() {
+    let two = service(On::ANY, 2);
+    let running = |n| task(&two, n, n, TaskState::RUNNING, "");
+    assert_eq!(judged(&two, vec![running(1), running(2)]).health, Health::Healthy);
+    assert_eq!(judged(&two, vec![running(1)]).health, Health::Starting, "the other is not made yet");
+    assert_eq!(judged(&service(On::ANY, 0), vec![]).health, Health::Completed, "none is wanted");
+    let one = service(On::NONE, 1);
+    assert_eq!(judged(&one, vec![task(&one, 1, 1, TaskState::COMPLETE, "")]).health, Health::Completed);
+}
+
+#[test]
+fn one_end_may_come_right_and_a_second_will_not() {
+    let any = service(On::ANY, 1);
+    let failed = |n| task(&any, n, 1, TaskState::FAILED, "task: non-zero exit (3)");
+    let why = "on node left: non-zero exit (3)".to_owned();
+    assert_eq!(judged(&any, vec![failed(1)]).trouble, Some(Trouble::Soon(why.clone())));
+    let starting = task(&any, 3, 1, TaskState::READY, "");
+    let looping = judged(&any, vec![failed(1), failed(2), starting]);
+    assert_eq!(looping.trouble, Some(Trouble::Now(why.clone())));
+    assert_eq!(looping.task.as_deref(), Some("task2"), "its last words are quoted");
+    let recovered = judged(&any, vec![failed(1), failed(2), task(&any, 3, 1, TaskState::RUNNING, "")]);
+    assert_eq!((recovered.health, recovered.instances[0].restarts), (Health::Healthy, 2));
+    let once = service(On::NONE, 1);
+    let failed = task(&once, 1, 1, TaskState::FAILED, "task: non-zero exit (3)");
+    assert_eq!(judged(&once, vec![failed]).health, Health::Failed { why });
+    let missing = task(&any, 1, 1, TaskState::REJECTED, "No such image: web:9");
+    // That does not come right by itself.
+    let Some(Trouble::Now(told)) = judged(&any, vec![missing]).trouble else { unreachable!() };
+    assert!(told.starts_with("on node left: No such image: web:9") && told.contains("`registries`"), "{told}");
+}
+
+#[test]
+fn tasks_of_an_earlier_version_tell_nothing() {
+    let now = service(On::ANY, 1);
+    let mut before = now.clone();
+    before.spec.as_mut().unwrap().task_template.as_mut().unwrap().force_update = Some(7);
+    let old = task(&before, 1, 1, TaskState::FAILED, "non-zero exit (3)");
+    assert_eq!(judged(&now, vec![old]).health, Health::Starting);
+}
+
+#[test]
+fn a_paused_update_and_a_missing_place_are_told() {
+    let mut paused = service(On::ANY, 1);
+    paused.update_status = Some(ServiceUpdateStatus {
+        state: Some(Update::PAUSED),
+        message: Some("update paused due to failure".to_owned()),
+        ..ServiceUpdateStatus::default()
+    });
+    let running = task(&paused, 1, 1, TaskState::RUNNING, "");
+    let told = judged(&paused, vec![running]).trouble;
+    let why = "the Swarm has paused its update: update paused due to failure".to_owned();
+    assert_eq!(told, Some(Trouble::Now(why)));
+    let any = service(On::ANY, 1);
+    let pending = task(&any, 1, 1, TaskState::PENDING, "no suitable node");
+    assert_eq!(judged(&any, vec![pending]).trouble, Some(Trouble::Stuck("no suitable node".to_owned())));
+}
+
+#[test]
+fn what_nobody_can_reach_is_not_healthy() {
+    let mut vip = service(On::ANY, 1);
+    let ports = vec![bollard::models::EndpointPortConfig { published_port: Some(80), ..Default::default() }];
+    vip.spec.as_mut().unwrap().endpoint_spec = Some(EndpointSpec { mode: None, ports: Some(ports) });
+    let look = |ipvs| Look {
+        services: vec![vip.clone()],
+        tasks: vec![task(&vip, 1, 1, TaskState::RUNNING, "")],
+        ipvs,
+        ..Look::default()
+    };
+    let without = judge(&vip, &look(Some(false))).health;
+    assert!(matches!(&without, Health::Failed { why } if why.contains("port 80 answers nobody")), "{without:?}");
+    assert_eq!(judge(&vip, &look(Some(true))).health, Health::Healthy);
+    assert_eq!(judge(&vip, &look(None)).health, Health::Healthy, "what is not known is no reason");
+}
+
+#[test]
+fn a_global_service_does_not_miss_the_node_that_was_drained() {
+    let mut global = service(On::ANY, 0);
+    let mode = ServiceSpecMode { global: Some(Default::default()), ..ServiceSpecMode::default() };
+    global.spec.as_mut().unwrap().mode = Some(mode);
+    let on = |node: &str, n, state, desired| {
+        let mut task = task(&global, n, 0, state, "");
+        (task.slot, task.node_id, task.desired_state) = (None, Some(node.to_owned()), Some(desired));
+        task
+    };
+    let running = || on("n1", 1, TaskState::RUNNING, TaskState::RUNNING);
+    let drained = judged(&global, vec![running(), on("n2", 2, TaskState::SHUTDOWN, TaskState::SHUTDOWN)]);
+    assert_eq!((drained.health, drained.instances.len()), (Health::Healthy, 1));
+    let starting = judged(&global, vec![running(), on("n2", 2, TaskState::PREPARING, TaskState::RUNNING)]);
+    assert_eq!(starting.health, Health::Starting);
+}

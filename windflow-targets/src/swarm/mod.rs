@@ -1,0 +1,48 @@
+//! The `swarm` kind: the services of a stack as services of a Docker Swarm.
+//!
+//! The target ([`SwarmTarget`]) reads everything a Swarm has of a stack in a number of calls that does not grow with it
+//! (`look`), turns our model into the Swarm's and back without calling anybody (`render`, `read`), and tells drift from
+//! the difference (`observe`): what was asked for is rendered anew and read back like what is there, so that what the
+//! engine makes of it by itself is never taken for a change. What it must remember lies in the Swarm: labels of services,
+//! and configs (`records`).
+//!
+//! # Health
+//!
+//! A task counts when the Swarm reports it as running, which it does once its health check passes; one without a check has
+//! to run for [`SwarmConfig::settle`]. A Swarm calls a service running although nobody can reach it when the kernel lacks
+//! IPVS, which leads virtual addresses and the ingress to tasks. That is found out in two ways. Where the engine runs on
+//! this program's own kernel, one can see whether the kernel has it; then a service with a virtual address fails, if it
+//! publishes through the ingress or shares a network with another service. And a TCP port that is published through the
+//! ingress must answer on one of the nodes, from where this program runs ([`SwarmConfig::probe_ports`]). A virtual address
+//! between services on a kernel that is not ours cannot be tried from outside, and is believed.
+//! `endpoint_mode: dnsrr` and ports with `mode: host` need no IPVS.
+//!
+//! # What differs from `docker stack deploy`
+//!
+//! `restart` means what Compose says: a service that does not ask for it is not started again. What is taken over keeps
+//! the policy it runs with for as long as the stack says nothing else.
+
+mod adopt;
+mod apply;
+mod capability;
+mod config;
+mod converge;
+mod files;
+mod health;
+mod ipvs;
+mod logs;
+mod look;
+mod names;
+mod observe;
+mod parts;
+mod pulse;
+mod read;
+mod records;
+mod render;
+mod services;
+mod take_down;
+mod target;
+mod watch;
+
+pub use config::SwarmConfig;
+pub use target::SwarmTarget;

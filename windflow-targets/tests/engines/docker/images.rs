@@ -1,0 +1,135 @@
+//! The image a name leads to, the one a revision ran, and what an image says where a file does not.
+
+use std::time::Duration;
+
+use windflow_core::target::{
+    Applied, ChangeKind, Condition, Desired, HealthCheck, Probe, Service, Stack, Target as _, TargetErrorKind,
+    TargetExt as _,
+};
+use windflow_targets::docker::DockerTarget;
+
+use super::place::{Place, compose, cx, docker, docker_may_fail, idle, needing, shell, stack};
+
+/// Has a name lead to a new image, and answers its id.
+fn lead(name: &str, says: &str) -> String {
+    let container = docker(&["create", "wf-busybox:1"]);
+    let change = format!("ENV SAYS={says}");
+    let id = docker(&["commit", "--change", &change, &container, name]);
+    docker(&["rm", &container]);
+    id
+}
+
+/// Two services: one of an image of a test's own, and another.
+fn shop(called: &str, image: &str) -> Stack {
+    let mut shop = stack(called, [("web", idle()), ("other", idle())]);
+    shop.services.get_mut("web").unwrap().image = Some(image.to_owned());
+    shop
+}
+
+async fn container(target: &DockerTarget, stack: &Stack, service: &str) -> String {
+    target.observe(&cx("look"), &stack.name).await.unwrap().services[service].instances[0].id.clone()
+}
+
+async fn image_of(target: &DockerTarget, stack: &Stack) -> String {
+    docker(&["inspect", "-f", "{{.Image}}", &container(target, stack, "web").await])
+}
+
+async fn told(target: &DockerTarget, stack: &Stack) -> Vec<(ChangeKind, String)> {
+    let plan = target.plan_for(&cx("told"), &Desired::Present(stack.clone())).await.unwrap();
+    plan.changes.into_iter().map(|change| (change.kind, change.path)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_leads_to_another_image_is_a_change_and_going_back_runs_what_ran() {
+    let place = Place::new();
+    let target = place.target();
+    let image = format!("wf-moving:{}", place.owner);
+    let shop = shop("moving", &image);
+    let one = lead(&image, "one");
+    target.deploy(&cx("one"), shop.clone()).await.unwrap();
+    assert_eq!(told(&target, &shop).await, []);
+    let other = container(&target, &shop, "other").await;
+
+    let two = lead(&image, "two");
+    let replaced = [(ChangeKind::Replace, "services.web.image".to_owned())];
+    assert_eq!(told(&target, &shop).await, replaced);
+    let drift = target.drift(&cx("drift"), &shop.name).await.unwrap();
+    assert!(drift.changes[0].note.as_deref().unwrap().contains("leads to another image"), "{:?}", drift.changes);
+    assert_eq!(target.deploy(&cx("two"), shop.clone()).await.unwrap(), Applied::Revision(Some(2)));
+    assert_eq!(image_of(&target, &shop).await, two);
+    assert_eq!(container(&target, &shop, "other").await, other, "nobody else is touched");
+    assert_eq!(told(&target, &shop).await, []);
+    let kept = target.revisions(&cx("kept"), &shop.name).await.unwrap();
+    let ran: Vec<&str> = kept.iter().map(|revision| revision.images["web"].id.as_str()).collect();
+    assert_eq!(ran, [one.as_str(), two.as_str()]);
+
+    let back = target.plan_rollback(&cx("three"), &shop.name, None).await.unwrap();
+    assert_eq!(target.apply(&cx("three"), &back).await.unwrap(), Applied::Revision(Some(3)));
+    assert_eq!(image_of(&target, &shop).await, one, "though the name leads elsewhere");
+    assert!(target.drift(&cx("drift"), &shop.name).await.unwrap().is_empty());
+    assert_eq!(target.deploy(&cx("four"), shop.clone()).await.unwrap(), Applied::Revision(Some(4)));
+    assert_eq!(image_of(&target, &shop).await, two);
+
+    docker(&["rmi", &one]);
+    let gone = target.plan_rollback(&cx("five"), &shop.name, Some(1)).await.unwrap_err();
+    let windflow_core::target::PlanError::Target(gone) = gone else { panic!("{gone}") };
+    assert_eq!(gone.kind, TargetErrorKind::NotFound, "{gone}");
+    assert!(gone.message.contains("revision 1 ran the image") && gone.message.contains(&one), "{gone}");
+    target.destroy(&cx("end"), &shop.name).await.unwrap();
+    docker_may_fail(&["rmi", &image]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_that_fails_goes_back_to_the_image_that_ran() {
+    let place = Place::new();
+    let target = place.target();
+    let image = format!("wf-moving-back:{}", place.owner);
+    let shop = shop("moving-back", &image);
+    let one = lead(&image, "one");
+    target.deploy(&cx("one"), shop.clone()).await.unwrap();
+    lead(&image, "two");
+    let mut bad = shop.clone();
+    let broken = needing(shell("exit 4"), "web", Condition::ServiceHealthy);
+    bad.services.insert("other".parse().unwrap(), broken);
+    let back = target.deploy(&cx("two"), bad).await.unwrap();
+    assert!(matches!(back, Applied::RolledBack { to: Some(1), .. }), "{back:?}");
+    assert_eq!(image_of(&target, &shop).await, one);
+    // Where the name leads is still told, and nothing else is.
+    assert_eq!(told(&target, &shop).await, [(ChangeKind::Replace, "services.web.image".to_owned())]);
+    target.destroy(&cx("end"), &shop.name).await.unwrap();
+    docker_may_fail(&["rmi", "-f", &one, &image]);
+}
+
+/// `HEALTHCHECK --interval=1s --timeout=2s --retries=3` stands in the image.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_file_does_not_say_of_a_check_is_what_the_image_says() {
+    let place = Place::new();
+    let target = place.target();
+    let project = format!("checked-{}", place.owner);
+    let file = "services: { web: { image: 'wf-config:1', healthcheck: { test: [CMD, 'true'], interval: 500ms } } }";
+    compose(&project, file, &["up", "-d", "--wait"]);
+    let check = HealthCheck {
+        interval: Some(Duration::from_millis(500)),
+        ..HealthCheck::of(Probe::Exec(vec!["true".to_owned()]))
+    };
+    let web =
+        || Service { image: Some("wf-config:1".to_owned()), healthcheck: Some(check.clone()), ..Service::default() };
+    let mut theirs = stack("checked", [("web", web())]);
+    theirs.name = project.parse().unwrap();
+    let found = target.discover(&cx("discover")).await.unwrap();
+    let found = found.iter().find(|found| found.name == theirs.name).unwrap();
+    target.adopt(&cx("adopt"), found, &Desired::Present(theirs.clone())).await.unwrap();
+    assert_eq!(told(&target, &theirs).await, []);
+
+    let ours = stack("checked", [("web", web())]);
+    target.deploy(&cx("one"), ours.clone()).await.unwrap();
+    assert_eq!(told(&target, &ours).await, []);
+    for of in [&theirs, &ours] {
+        let shown = "{{.Interval}} {{.Timeout}} {{.Retries}}";
+        let format = format!("{{{{with .Config.Healthcheck}}}}{shown}{{{{end}}}}");
+        let id = container(&target, of, "web").await;
+        assert_eq!(docker(&["inspect", "-f", &format, &id]), "500ms 2s 3", "{}", of.name);
+    }
+    target.destroy(&cx("end"), &theirs.name).await.unwrap();
+    target.destroy(&cx("end"), &ours.name).await.unwrap();
+}

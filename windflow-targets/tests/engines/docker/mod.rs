@@ -1,0 +1,16 @@
+//! The `docker` kind on a real Docker Engine.
+
+mod beside;
+mod blue_green;
+mod calls;
+mod conformance;
+mod drift;
+mod images;
+mod life;
+mod nameless;
+mod no_op;
+pub mod place;
+mod retained;
+mod strangers;
+mod unfinished;
+mod values;

@@ -1,0 +1,201 @@
+//! How a stack lives: in which order its services come, what a second apply costs, what it says, how it goes.
+
+use std::time::Duration;
+
+use bollard::query_parameters::ListVolumesOptions;
+use futures_util::StreamExt as _;
+use windflow_core::target::{
+    Applied, Condition, Consents, Context, Dependency, Desired, Exec, ExecEvent, Health, LogOptions, Mode, Mount,
+    MountKind, Replicas, ServiceRef, Stack, Target as _, TargetErrorKind, TargetExt as _, Volume,
+};
+
+use super::place::{Place, docker, port, sh, web};
+
+fn after(condition: Condition) -> Dependency {
+    Dependency { condition, required: true, restart: false }
+}
+
+/// A web server, an interface, a worker, a store, and a migration that runs once.
+fn shop(place: &Place, port: u16) -> Stack {
+    let mut api = web(port + 4_000, "1");
+    api.depends_on.insert("migration".parse().unwrap(), after(Condition::ServiceCompletedSuccessfully));
+    let mut front = web(port, "1");
+    front.depends_on.insert("api".parse().unwrap(), after(Condition::ServiceHealthy));
+    let mut migration = sh("echo migrated");
+    migration.depends_on.insert("store".parse().unwrap(), after(Condition::ServiceStarted));
+    let worker = sh("echo working; exec sleep 1000");
+    place.stack([
+        ("web", front),
+        ("api", api),
+        ("worker", worker),
+        ("store", sh("exec sleep 1000")),
+        ("migration", migration),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_services_come_in_order_and_a_second_apply_asks_little_and_changes_nothing() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = shop(&place, port());
+    let cx = Context::new("one");
+    assert_eq!(target.deploy(&cx, stack.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    let observed = target.observe(&cx, &stack.name).await.unwrap();
+    assert_eq!(observed.services["migration"].health, Health::Completed);
+    let docker = docker().await;
+    let mut made = Vec::new();
+    for name in ["store", "migration", "api", "web"] {
+        made.push(place.service(&docker, name).await.created_at.unwrap());
+    }
+    assert!(made.is_sorted(), "{made:?}");
+    let (before, asked) = (place.proxy.mutations(), place.proxy.calls().len());
+    assert_eq!(target.deploy(&Context::new("two"), stack.clone()).await.unwrap(), Applied::Nothing);
+    assert_eq!(place.proxy.mutations(), before, "a second apply changes nothing");
+    let asked = place.proxy.calls().len() - asked;
+    assert!(asked <= 20, "{asked} calls for five services that are as they should be");
+    // One that changes is the only one that is touched.
+    let mut changed = stack.clone();
+    let worker = changed.services.get_mut("worker").unwrap();
+    worker.stop_signal = Some("SIGKILL".to_owned());
+    let ids = |observed: &windflow_core::target::Observed| -> Vec<String> {
+        let others = observed.services.iter().filter(|(name, _)| name.as_str() != "worker");
+        others.flat_map(|(_, service)| service.instances.iter().map(|one| one.id.clone())).collect()
+    };
+    assert_eq!(target.deploy(&Context::new("three"), changed).await.unwrap(), Applied::Revision(Some(2)));
+    let now = target.observe(&cx, &stack.name).await.unwrap();
+    assert_eq!(ids(&now), ids(&observed));
+    assert_ne!(now.services["worker"].instances[0].id, observed.services["worker"].instances[0].id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_services_say_is_read_and_commands_run_inside_of_them() {
+    let place = Place::new();
+    let target = place.target();
+    let mut stack = place.stack([
+        ("one", sh("echo first; echo second >&2; exec sleep 1000")),
+        ("two", sh("for i in 1 2 3; do echo line $i; done; exec sleep 1000")),
+    ]);
+    stack.services.get_mut("one").unwrap().replicas = Replicas(2);
+    let cx = Context::new("one");
+    target.deploy(&cx, stack.clone()).await.unwrap();
+    let all = |options: LogOptions, of: ServiceRef| {
+        let lines = target.logs(&cx, &of, options);
+        lines.map(|line| line.unwrap()).map(|line| format!("{}.{} {}", line.service, line.instance, line.text))
+    };
+    let everything = ServiceRef::stack(stack.name.clone());
+    let mut lines: Vec<String> = all(LogOptions::default(), everything.clone()).collect().await;
+    lines.sort();
+    assert_eq!(
+        lines,
+        ["one.0 first", "one.0 second", "one.1 first", "one.1 second", "two.0 line 1", "two.0 line 2", "two.0 line 3"]
+    );
+    let two = ServiceRef::service(stack.name.clone(), "two".parse().unwrap());
+    let tail = LogOptions { tail: Some(2), ..LogOptions::default() };
+    assert_eq!(all(tail, two.clone()).collect::<Vec<_>>().await, ["two.0 line 2", "two.0 line 3"]);
+    // Whoever follows hears what comes, and the stream ends with the stack.
+    let follow = LogOptions { follow: true, tail: Some(0), ..LogOptions::default() };
+    let mut followed = Box::pin(all(follow, two.clone()));
+    let heard = tokio::spawn(async move {
+        let mut lines = Vec::new();
+        while let Some(line) = followed.next().await {
+            lines.push(line);
+        }
+        lines
+    });
+    let script = "echo $GREETING; echo bad >&2; for n in 1 2 3; do sleep 1; echo heard >/proc/1/fd/1; done; exit 7";
+    let mut command = Exec::new(["sh", "-c", script]);
+    command.environment.insert("GREETING".to_owned(), "hello".to_owned());
+    let events: Vec<ExecEvent> =
+        target.exec(&cx, &two, command).await.unwrap().events.map(|event| event.unwrap()).collect().await;
+    assert!(events.contains(&ExecEvent::Stdout(b"hello\n".to_vec())), "{events:?}");
+    assert!(events.contains(&ExecEvent::Stderr(b"bad\n".to_vec())), "{events:?}");
+    assert_eq!(events.last(), Some(&ExecEvent::Exit(7)));
+    target.destroy(&cx, &stack.name).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(20), heard).await.unwrap().unwrap();
+    // Whoever begins to follow while something is said may miss the first of it.
+    assert!(!heard.is_empty() && heard.iter().all(|line| line == "two.0 heard"), "{heard:?}");
+    let gone = target.exec(&cx, &two, Exec::new(["true"])).await.unwrap_err();
+    assert_eq!(gone.kind, TargetErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_outlive_their_stack_unless_their_end_was_agreed_to() {
+    let place = Place::new();
+    let target = place.target();
+    let mut stack = place.stack([("keeper", sh("date >/data/kept; exec sleep 1000"))]);
+    stack.volumes.insert("data".to_owned(), Volume::default());
+    let keeper = stack.services.get_mut("keeper").unwrap();
+    keeper.volumes.push(Mount::new(MountKind::Volume, Some("data".to_owned()), "/data"));
+    let mark = format!("{}/{}/data", place.owner, stack.name);
+    let docker = docker().await;
+    let kept = async || {
+        let all = docker.list_volumes(None::<ListVolumesOptions>).await.unwrap().volumes.unwrap_or_default();
+        all.iter().filter(|volume| volume.labels.get("windflow.retained") == Some(&mark)).count()
+    };
+    let cx = Context::new("one");
+    target.deploy(&cx, stack.clone()).await.unwrap();
+    target.destroy(&cx, &stack.name).await.unwrap();
+    assert!(target.observe(&cx, &stack.name).await.unwrap().is_absent());
+    assert_eq!(kept().await, 1);
+    target.deploy(&Context::new("two"), stack.clone()).await.unwrap();
+    let agreed = Context::new("three").with_consents(Consents::none().allow_destroy("volume"));
+    let plan = target.plan_for(&agreed, &Desired::Absent(stack.name.clone())).await.unwrap();
+    assert!(plan.changes.iter().any(|change| change.path == "volumes.data"), "{plan:?}");
+    target.apply(&agreed, &plan).await.unwrap();
+    assert_eq!(kept().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_run_to_their_end_and_a_watch_is_told_of_it() {
+    let place = Place::new();
+    let target = place.target();
+    let mut job = sh("sleep 1; echo done");
+    (job.mode, job.replicas) = (Mode::ReplicatedJob, Replicas(2));
+    let mut each = sh("exec sleep 1000");
+    each.mode = Mode::Global;
+    let stack = place.stack([("job", job), ("each", each)]);
+    let cx = Context::new("one");
+    let mut watch = target.watch(&cx, &stack.name);
+    assert!(watch.next().await.unwrap().unwrap().is_absent());
+    let watching = tokio::spawn(async move {
+        while let Some(observed) = watch.next().await {
+            let observed = observed.unwrap();
+            if observed.services.len() == 2 && observed.services.values().all(|service| service.health.is_ready()) {
+                return observed;
+            }
+        }
+        panic!("the watch has ended");
+    });
+    assert_eq!(target.deploy(&cx, stack.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    let seen = tokio::time::timeout(Duration::from_secs(20), watching).await.unwrap().unwrap();
+    assert_eq!(seen.services["job"].health, Health::Completed);
+    assert_eq!(seen.services["job"].instances.len(), 2);
+    assert_eq!(seen.services["each"].health, Health::Healthy);
+    let plan = target.plan_for(&Context::new("two"), &Desired::Present(stack)).await.unwrap();
+    assert!(plan.is_empty(), "{:?}", plan.changes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_is_scaled_restarted_and_taken_back() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = place.stack([("one", sh("exec sleep 1000"))]);
+    let (cx, one) = (Context::new("one"), "one".parse().unwrap());
+    target.deploy(&cx, stack.clone()).await.unwrap();
+    let ids = async || -> Vec<String> {
+        let observed = target.observe(&cx, &stack.name).await.unwrap();
+        observed.services["one"].instances.iter().map(|instance| instance.id.clone()).collect()
+    };
+    let first = ids().await;
+    let plan = target.plan_scale(&cx, &stack.name, &one, 3).await.unwrap();
+    assert_eq!(plan.changes[0].path, "services.one.replicas");
+    assert_eq!(target.apply(&Context::new("two"), &plan).await.unwrap(), Applied::Revision(Some(2)));
+    let scaled = ids().await;
+    assert!(scaled.len() == 3 && scaled.contains(&first[0]), "the first goes on: {first:?} {scaled:?}");
+    let plan = target.plan_restart(&cx, &stack.name, None, "now").await.unwrap();
+    assert_eq!(target.apply(&Context::new("three"), &plan).await.unwrap(), Applied::Revision(Some(3)));
+    assert!(ids().await.iter().all(|id| !scaled.contains(id)), "all are started anew");
+    let plan = target.plan_rollback(&cx, &stack.name, Some(1)).await.unwrap();
+    assert_eq!(target.apply(&Context::new("four"), &plan).await.unwrap(), Applied::Revision(Some(4)));
+    assert_eq!(ids().await.len(), 1);
+}

@@ -1,0 +1,10 @@
+//! The swarm kind, over a real Swarm.
+
+mod adopt;
+mod conformance;
+mod drift;
+mod files;
+mod life;
+mod no_op;
+pub mod place;
+mod verdict;
