@@ -43,7 +43,8 @@ impl StackEvents {
         let mut line = serde_json::to_string(event).unwrap_or_default();
         line.push('\n');
         if let Err(error) = (&*file).write_all(line.as_bytes()) {
-            output.lose(&error);
+            let what = format!("an event for --events: {error}; the change itself was made");
+            output.lose(&std::io::Error::new(error.kind(), what));
         }
     }
 }

@@ -103,9 +103,9 @@ impl DockerTarget {
         if seen.is_alive() && seen.current().is_some() {
             return Err(error(TargetErrorKind::Conflict, "a stack of ours has that name".to_owned()));
         }
-        let adoption = self.adoption(found, stack).await?;
+        let adoption = Adoption { turn: seen.adopted.turn, ..self.adoption(found, stack).await? };
         let (engine, owner) = (&self.engine, &self.config.owner);
-        records::adopt(engine, owner, &stack.name, &adoption).await?;
+        records::adopt(engine, owner, &stack.name, adoption).await?;
         let mut revision = Revision::new(0, stack.clone(), cx.key(), cx.clock().now());
         revision.adopted = true;
         revision.images = Meaning::default().ran(stack, &self.look(&stack.name).await?);

@@ -23,7 +23,7 @@ use super::removal::Nameless;
 use super::rollout::{count, go_down, is_right, wanted};
 use super::take_down::Going;
 use super::target::DockerTarget;
-use super::work::Work;
+use super::work::{Work, refused_by_the_engine};
 use super::{blue_green, nameless, parts, staged};
 use crate::engine::{Identity, identity, restarts_with};
 
@@ -331,11 +331,9 @@ impl DockerTarget {
         let ensured = parts::ensure(&self.engine, &self.config.owner, stack, &seen).await;
         (work.networks, work.volumes) = match ensured {
             Ok(named) => named,
-            // An engine says so of an address range that is taken, too.
-            Err(error) if matches!(error.kind, TargetErrorKind::Refused | TargetErrorKind::Denied) => {
-                return Ok(Some(error.message));
-            }
-            Err(error) => return Err(error),
+            // An engine says so of an address range that is taken, too, and of a driver that it does not have.
+            Err(error) if error.kind == TargetErrorKind::Denied => return Ok(Some(error.message)),
+            Err(error) => return refused_by_the_engine(error).map(Some),
         };
         let mut seen = seen;
         let mut passes = 0;
@@ -375,7 +373,7 @@ impl DockerTarget {
         left.networks.retain(|path, _| !gone.iter().any(|change| change.path == *path));
         left.volumes.retain(|path, _| !gone.iter().any(|change| change.path == *path));
         if left != seen.adopted {
-            records::adopt(&self.engine, &self.config.owner, &stack.name, &left).await?;
+            records::adopt(&self.engine, &self.config.owner, &stack.name, left).await?;
         }
         Ok(None)
     }
@@ -434,7 +432,10 @@ impl DockerTarget {
                     (_, Some(_)) => restarting_with(stack, seen, found, &service).or_else(|| {
                         let same_words = identity(stack, &found.spec) == anew;
                         Some(match same_words {
-                            true => "a file it is handed has changed".to_owned(),
+                            true if service.configs.is_empty() && service.secrets.is_empty() => {
+                                "a network or volume it uses is another one".to_owned()
+                            }
+                            true => "a file it is handed has changed, or a network or volume it uses".to_owned(),
                             false => "a container of it was left by an apply that did not come to its end".to_owned(),
                         })
                     }),

@@ -87,7 +87,7 @@ pub(super) fn keeps_addresses(stack: &Stack, network: &str) -> bool {
 
 /// It was made of what is wanted and still is that, though it may lack its names, or a network in which they are changing.
 pub(super) fn is_standing(work: &Work<'_>, seen: &Seen, found: &Found, wanted: &Service) -> bool {
-    is_made_of(work, seen, found, wanted) && is_as_made_apart_from_networks(seen, &work.config.owner, found)
+    is_made_of(work, seen, found, wanted) && is_as_made_apart_from_networks(seen, work.stack, &work.config.owner, found)
 }
 
 /// The two sets of a service, and what belongs to neither.

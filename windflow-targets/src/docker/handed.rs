@@ -88,3 +88,45 @@ pub(super) fn archive(files: &[File]) -> std::io::Result<Vec<u8>> {
     }
     archive.into_inner()
 }
+
+/// Files that would be handed to a place where something else is mounted when the container starts: they would vanish under it,
+/// or stay behind in it. As path and sentence.
+pub(super) fn covered(service: &Service) -> Vec<(String, String)> {
+    let folders = service.tmpfs.iter().map(|entry| entry.split_once(':').map_or(entry.as_str(), |(folder, _)| folder));
+    let mounts: Vec<&str> = folders.chain(service.volumes.iter().map(|mount| mount.target.as_str())).collect();
+    let secrets = service.secrets.iter().enumerate().map(|(n, to)| (format!("secrets[{n}]"), to.secret_path()));
+    let configs = service.configs.iter().enumerate().map(|(n, to)| (format!("configs[{n}]"), to.config_path()));
+    let over = |file: &str| mounts.iter().copied().find(|mount| std::path::Path::new(file).starts_with(mount));
+    let told = secrets.chain(configs).filter_map(|(path, file)| {
+        let mount = over(&file)?;
+        Some((path, format!("{file} would lie under what is mounted at {mount}: give it another 'target'")))
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windflow_core::target::{FileMount, Mount, MountKind};
+
+    #[test]
+    fn a_file_under_a_mount_is_refused_by_path_and_one_beside_it_is_not() {
+        let at = |source: &str, target: Option<&str>| FileMount {
+            source: source.to_owned(),
+            target: target.map(str::to_owned),
+            ..FileMount::default()
+        };
+        let mut service = Service { tmpfs: vec!["/run/:size=1m".to_owned()], ..Service::default() };
+        service.volumes = vec![Mount::new(MountKind::Volume, Some("data".to_owned()), "/etc/app")];
+        service.secrets = vec![at("key", None), at("key", Some("/runs/key"))];
+        service.configs = vec![at("conf", Some("/etc/app/conf")), at("conf", None)];
+        let told: Vec<String> = covered(&service).into_iter().map(|(path, why)| format!("{path}: {why}")).collect();
+        assert_eq!(
+            told,
+            [
+                "secrets[0]: /run/secrets/key would lie under what is mounted at /run/: give it another 'target'",
+                "configs[0]: /etc/app/conf would lie under what is mounted at /etc/app: give it another 'target'",
+            ]
+        );
+    }
+}

@@ -199,7 +199,7 @@ pub(super) async fn again(engine: &Engine, found: &Found) -> Result<Option<Found
 
 fn found(
     id: String,
-    inspect: ContainerInspectResponse,
+    mut inspect: ContainerInspectResponse,
     image: Option<&Image>,
     adopted: &BTreeMap<String, Adopted>,
 ) -> Option<Found> {
@@ -213,10 +213,21 @@ fn found(
     }
     let service = ServiceName::new(labels.get(mark::SERVICE)?).ok()?;
     let instance = labels.get(mark::INSTANCE)?.parse().ok()?;
-    // A spec of a later version says more than we know: the container is ours, and is made anew when it is touched.
-    let spec = labels.get(mark::SPEC).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let spec: Option<Service> = labels.get(mark::SPEC).and_then(|text| serde_json::from_str(text).ok());
     let identity = labels.get(mark::IDENTITY).and_then(|text| serde_json::from_value(text.as_str().into()).ok());
-    Some(Found { id, service, instance, spec, identity, inspect })
+    if spec.is_none() {
+        hide_values(&mut inspect);
+    }
+    // A spec of a later version says more than we know: the container is ours, and is made anew when it is touched.
+    Some(Found { id, service, instance, spec: spec.unwrap_or_default(), identity, inspect })
+}
+
+/// Where nobody can say which variables are secrets, all are.
+fn hide_values(inspect: &mut ContainerInspectResponse) {
+    for entry in inspect.config.iter_mut().filter_map(|config| config.env.as_mut()).flatten() {
+        let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
+        *entry = format!("{name}=(hidden: what it was made of cannot be read)");
+    }
 }
 
 async fn images(engine: &Engine, ids: impl Iterator<Item = String>) -> Result<HashMap<String, Image>, TargetError> {

@@ -69,7 +69,8 @@ pub(super) fn staged(owner: &OwnerId, stack: &StackName) -> String {
     format!("{}-staged", records_of(owner, stack))
 }
 
-/// The volume whose labels say what was taken over.
-pub(super) fn adoption(owner: &OwnerId, stack: &StackName) -> String {
-    format!("{}-adopted", records_of(owner, stack))
+/// The volume whose labels say what was taken over. Those of two turns that follow each other have different names.
+pub(super) fn adoption(owner: &OwnerId, stack: &StackName, turn: u64) -> String {
+    let second = if turn.is_multiple_of(2) { "-2" } else { "" };
+    format!("{}-adopted{second}", records_of(owner, stack))
 }

@@ -203,6 +203,7 @@ fn not_here(service: &Service, found: &mut Vec<(String, String)>) {
             found.push((format!("volumes[{n}].volume.subpath"), "a part of a volume is not offered".to_owned()));
         }
     }
+    found.extend(super::handed::covered(service));
     if service.read_only {
         let handed = |mounts: &[FileMount], what: &str| {
             mounts.first().map(|_| {

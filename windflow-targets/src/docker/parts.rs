@@ -27,8 +27,8 @@ pub(super) async fn ensure(
         // Engines allow two networks of one name: only the id says which.
         let found = seen.networks.get(&format!("networks.{name}")).and_then(|network| network.id.clone());
         let called = match (found, stack.networks.get(&name)) {
+            (_, Some(network)) if network.external => external_network(stack, &name),
             (Some(called), _) => called,
-            (None, Some(network)) if network.external => external_network(engine, stack, &name).await?,
             (None, network) => make_network(engine, owner, stack, &name, network).await?,
         };
         networks.insert(name, called);
@@ -38,18 +38,8 @@ pub(super) async fn ensure(
         let found = seen.volumes.get(&format!("volumes.{name}")).map(|volume| volume.name.clone());
         let given = names::given_volume(name, volume);
         let called = match found {
+            _ if volume.external => given.unwrap_or_else(|| name.clone()),
             Some(called) => called,
-            None if volume.external => {
-                let called = given.unwrap_or_else(|| name.clone());
-                let docker = engine.docker().await?;
-                let there = engine.find("looking for a volume", docker.inspect_volume(&called)).await?;
-                there.map(|volume| volume.name).ok_or_else(|| {
-                    let what = format!("volumes.{name}: there is no volume '{called}' on the engine");
-                    TargetError::new(engine.target(), TargetErrorKind::Refused, what)
-                        .in_stack(&stack.name)
-                        .with_hint("it is external: whoever it belongs to makes it")
-                })?
-            }
             None => make_volume(engine, owner, stack, name).await?,
         };
         volumes.insert(name.clone(), called);
@@ -67,18 +57,28 @@ fn wanted_networks(stack: &Stack) -> Vec<String> {
     names
 }
 
-async fn external_network(engine: &Engine, stack: &Stack, name: &str) -> Result<String, TargetError> {
-    let called = names::given_network(stack, name).unwrap_or_else(|| name.to_owned());
+fn external_network(stack: &Stack, name: &str) -> String {
+    names::given_network(stack, name).unwrap_or_else(|| name.to_owned())
+}
+
+/// What the stack counts on and nobody has made, as path and sentence.
+pub(super) async fn missing(engine: &Engine, stack: &Stack) -> Result<Vec<(String, String)>, TargetError> {
     let docker = engine.docker().await?;
-    match engine.find("looking for a network", docker.inspect_network(&called, None)).await? {
-        Some(_) => Ok(called),
-        None => {
-            let what = format!("networks.{name}: there is no network '{called}' on the engine");
-            Err(TargetError::new(engine.target(), TargetErrorKind::Refused, what)
-                .in_stack(&stack.name)
-                .with_hint("it is external: whoever it belongs to makes it"))
+    let mut missing = Vec::new();
+    for (name, _) in stack.networks.iter().filter(|(_, network)| network.external) {
+        let (path, called) = (format!("networks.{name}"), external_network(stack, name));
+        if engine.find("looking for a network", docker.inspect_network(&called, None)).await?.is_none() {
+            missing.push((path, format!("there is no network '{called}' on the engine")));
         }
     }
+    for (name, volume) in stack.volumes.iter().filter(|(_, volume)| volume.external) {
+        let path = format!("volumes.{name}");
+        let called = names::given_volume(name, volume).unwrap_or_else(|| name.clone());
+        if engine.find("looking for a volume", docker.inspect_volume(&called)).await?.is_none() {
+            missing.push((path, format!("there is no volume '{called}' on the engine")));
+        }
+    }
+    Ok(missing)
 }
 
 async fn make_network(
@@ -185,19 +185,27 @@ async fn remove_network(engine: &Engine, what: &str, id: &str) -> Result<(), Tar
         done => return done,
     };
     let Some(network) = engine.find(what, docker.inspect_network(id, None)).await? else { return Ok(()) };
-    let mut freed = false;
+    let (mut freed, mut on_it) = (false, Vec::new());
     for (container, place) in network.containers.unwrap_or_default() {
+        let called = place.name.unwrap_or_else(|| container.clone());
+        on_it.push(called.clone());
         if engine.find(what, docker.inspect_container(&container, None)).await?.is_none() {
-            let called = place.name.unwrap_or(container);
             let request = NetworkDisconnectRequest { container: called, force: Some(true) };
             engine.remove(what, docker.disconnect_network(id, request)).await?;
             freed = true;
         }
     }
-    match freed {
-        true => engine.remove(what, docker.remove_network(id)).await,
-        false => Err(in_use),
-    }
+    let still = match freed {
+        true => match engine.remove(what, docker.remove_network(id)).await {
+            Err(error) if error.message.contains("active endpoints") => error,
+            done => return done,
+        },
+        false => in_use,
+    };
+    Err(still.with_hint(match on_it.is_empty() {
+        true => "the engine shows nothing on it, and has lost count: start the engine anew, then go on".to_owned(),
+        false => format!("these are on it, and not this stack's: {}; take them off, then go on", on_it.join(", ")),
+    }))
 }
 
 /// Removes what these changes say, as far as nothing uses it any more.

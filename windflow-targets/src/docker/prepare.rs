@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use windflow_core::ServiceName;
 use windflow_core::target::{Context, Service, Stack, TargetError, TargetErrorKind};
 
-use super::called;
 use super::handed::{Handed, handed};
 use super::look::Seen;
 use super::meaning::Meaning;
 use super::rollout::{count, is_right, wanted};
 use super::target::DockerTarget;
+use super::{called, parts};
 use crate::engine::{ensure, local};
 
 /// What is at hand before anything is touched.
@@ -29,6 +29,11 @@ impl DockerTarget {
         meaning: Meaning,
         seen: &Seen,
     ) -> Result<Prepared, TargetError> {
+        if let Some((path, why)) = parts::missing(&self.engine, stack).await?.into_iter().next() {
+            let missing = TargetError::new(&self.config.name, TargetErrorKind::Refused, format_args!("{path}: {why}"));
+            let missing = missing.in_stack(&stack.name);
+            return Err(missing.with_hint("it is external: whoever it belongs to makes it; nothing was changed"));
+        }
         let mut ready = Prepared { meaning, handed: BTreeMap::new() };
         // A name that leads to another image once it was fetched may concern a service that was looked at before.
         while let Some((name, service)) = self.lacking(cx, stack, &ready, seen) {

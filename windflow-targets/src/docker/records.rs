@@ -27,6 +27,9 @@ pub(super) struct Doing {
 /// What was taken over: it cannot be given labels any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Adoption {
+    /// How often it was written. Of two records a cut has left, the one that was written last holds.
+    #[serde(default)]
+    pub turn: u64,
     /// By their ids.
     pub containers: BTreeMap<String, Adopted>,
     /// Ids by path within the stack.
@@ -100,7 +103,10 @@ impl Records {
                 is_known = true;
             }
             if let Some(text) = volume.labels.get(mark::ADOPTED) {
-                self.adopted = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let adopted: Adoption = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                if adopted.turn >= self.adopted.turn {
+                    self.adopted = adopted;
+                }
                 is_known = true;
             }
             is_needed = false;
@@ -227,21 +233,24 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Writes down what was taken over.
+/// Writes down what was taken over, as a change of what was written before. The new record is there before the old one goes.
 pub(super) async fn adopt(
     engine: &Engine,
     owner: &OwnerId,
     stack: &StackName,
-    adopted: &Adoption,
+    mut adopted: Adoption,
 ) -> Result<(), TargetError> {
-    let name = names::adoption(owner, stack);
+    let before = names::adoption(owner, stack, adopted.turn);
+    adopted.turn += 1;
+    let name = names::adoption(owner, stack, adopted.turn);
+    // What an older change has left.
     drop_volume(engine, owner, stack, "taking over", &name).await?;
-    if adopted.is_empty() {
-        return Ok(());
+    if !adopted.is_empty() {
+        let mut labels = mark::labels(owner, stack);
+        labels.insert(mark::ADOPTED.to_owned(), serde_json::to_string(&adopted).unwrap_or_default());
+        keep(engine, "taking over", name, labels).await?;
     }
-    let mut labels = mark::labels(owner, stack);
-    labels.insert(mark::ADOPTED.to_owned(), serde_json::to_string(adopted).unwrap_or_default());
-    keep(engine, "taking over", name, labels).await.map(drop)
+    drop_volume(engine, owner, stack, "taking over", &before).await
 }
 
 #[cfg(test)]

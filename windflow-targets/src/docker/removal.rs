@@ -26,8 +26,10 @@ impl Work<'_> {
     pub async fn stop(&self, found: &Found) -> Result<(), TargetError> {
         let grace = found.inspect.config.as_ref().and_then(|config| config.stop_timeout).unwrap_or(10);
         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(10));
-        let docker = self.engine.patient(grace + Duration::from_secs(30)).await?;
-        self.engine.remove(&format!("stopping {}", found.service), docker.stop_container(&found.id, None)).await
+        let patience = grace.saturating_add(Duration::from_secs(30));
+        let docker = self.engine.patient(patience).await?;
+        let what = format!("stopping {}", found.service);
+        self.engine.remove_within(patience, &what, docker.stop_container(&found.id, None)).await
     }
 
     /// Removes a container. What lies in its volumes stays for the next one.

@@ -4,7 +4,7 @@
 //! gets the name when it is ready, and only then the old one goes. Where they cannot (a published port, a volume both would
 //! write to, a name, an address), the old one is stopped first and kept until the new one is ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::ContainerStateStatusEnum;
 use futures_util::future::{join_all, try_join_all};
@@ -31,7 +31,7 @@ pub(super) enum Stage {
 
 /// The service a container was made of says the same as the one that is wanted.
 pub(super) fn is_right(work: &Work<'_>, seen: &Seen, found: &Found, wanted: &Service) -> bool {
-    is_made_of(work, seen, found, wanted) && is_as_made(seen, &work.config.owner, found)
+    is_made_of(work, seen, found, wanted) && is_as_made(seen, work.stack, &work.config.owner, found)
 }
 
 /// A whole container was made of the service that is wanted, whatever has become of it.
@@ -115,6 +115,17 @@ pub(super) async fn roll_out(
         }
     }
     let missing: Vec<u32> = (1..=count(&service)).filter(|instance| !right.contains_key(instance)).collect();
+    // What both would write to goes over to the new one: the old one must have let go of it.
+    let first = starts_first(&service) && !work.takes_over(name);
+    // What had to make way comes back: whoever took its place makes way first.
+    if !first && !settles {
+        let resting: BTreeSet<u32> =
+            right.values().filter(|found| rests(found, must_complete)).map(|found| found.instance).collect();
+        let (in_place, others): (Vec<Found>, Vec<Found>) =
+            wrong.drain(..).partition(|found| resting.contains(&found.instance));
+        take_away(work, &in_place).await?;
+        wrong = others;
+    }
     // What runs and is right, and what does not run any more and should.
     if let Some(why) = wake(work, right.values(), must_complete).await? {
         return Ok(Some(why));
@@ -122,8 +133,6 @@ pub(super) async fn roll_out(
     if missing.is_empty() {
         stage.send_replace(Stage::Started);
     }
-    // What both would write to goes over to the new one: the old one must have let go of it.
-    let first = starts_first(&service) && !work.takes_over(name);
     let all_new = wrong.is_empty();
     let batch = match service.rollout.as_ref() {
         _ if all_new => missing.len(),
@@ -160,6 +169,14 @@ pub(super) async fn roll_out(
     Ok(verdict)
 }
 
+/// Whether a container does not run, and should.
+fn rests(found: &Found, must_complete: bool) -> bool {
+    let state = found.inspect.state.clone().unwrap_or_default();
+    let ended_well = state.status == Some(ContainerStateStatusEnum::EXITED) && state.exit_code == Some(0);
+    let is_over = ended_well && (must_complete || !super::observe::comes_back(found));
+    matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD)) && !is_over
+}
+
 /// Starts what is right and does not run.
 async fn wake(
     work: &Work<'_>,
@@ -167,15 +184,11 @@ async fn wake(
     must_complete: bool,
 ) -> Result<Option<String>, TargetError> {
     for found in right {
-        let state = found.inspect.state.clone().unwrap_or_default();
-        let ended_well = state.status == Some(ContainerStateStatusEnum::EXITED) && state.exit_code == Some(0);
-        let comes_back = super::observe::comes_back(found);
-        let is_over = ended_well && (must_complete || !comes_back);
-        let rests = matches!(state.status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD));
-        if state.status == Some(ContainerStateStatusEnum::PAUSED) {
+        let status = found.inspect.state.as_ref().and_then(|state| state.status);
+        if status == Some(ContainerStateStatusEnum::PAUSED) {
             let docker = work.engine.docker().await?;
             work.engine.tell(&format!("waking {}", found.service), docker.unpause_container(&found.id)).await?;
-        } else if rests && !is_over {
+        } else if rests(found, must_complete) {
             work.cx.progress(format_args!("starting {} again", found.service));
             if let Verdict::Bad(why) = work.start(found).await? {
                 return Ok(Some(format!("{}: {why}", found.service)));

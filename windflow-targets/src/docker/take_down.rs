@@ -8,6 +8,7 @@ use windflow_core::target::{Change, Context, Stack, TargetError, TargetErrorKind
 use super::converge::down_order;
 use super::look::{Found, Seen};
 use super::meaning::Meaning;
+use super::records::Adoption;
 use super::removal::Nameless;
 use super::rollout::go_down;
 use super::target::DockerTarget;
@@ -56,16 +57,14 @@ impl DockerTarget {
                 }
                 Err(mut error) if error.message.contains("active endpoints") => {
                     error.kind = TargetErrorKind::Conflict;
-                    return Err(
-                        error.with_hint("containers that are not this stack's are on it: take them off, then go on")
-                    );
+                    return Err(error);
                 }
                 done => break done?,
             }
         }
         let (engine, owner) = (&self.engine, &self.config.owner);
         if !seen.adopted.is_empty() {
-            records::adopt(engine, owner, name, &Default::default()).await?;
+            records::adopt(engine, owner, name, Adoption { turn: seen.adopted.turn, ..Adoption::default() }).await?;
         }
         if seen.staged.is_some() || seen.promoted {
             staged::forget(engine, owner, name).await?;

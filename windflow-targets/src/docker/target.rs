@@ -17,7 +17,7 @@ use super::config::DockerConfig;
 use super::look::{self, Seen};
 use super::meaning::Meaning;
 use super::records::Unreadable;
-use super::{called, logs, nameless, observe, offer, watch};
+use super::{called, logs, nameless, observe, offer, parts, watch};
 use crate::engine::{self, Endpoint, Engine, LastLook, mark};
 
 /// The containers of an engine, as stacks.
@@ -297,7 +297,8 @@ impl Target for DockerTarget {
             None => self.look(name).await?,
         };
         if let Desired::Present(stack) = desired {
-            let problems = called::problems(&self.engine, &self.config.owner, stack, &seen).await?;
+            let mut problems = called::problems(&self.engine, &self.config.owner, stack, &seen).await?;
+            problems.extend(parts::missing(&self.engine, stack).await?);
             if !problems.is_empty() {
                 let target = self.config.name.clone();
                 return Err(PlanError::Refused { target, stack: name.clone(), problems });

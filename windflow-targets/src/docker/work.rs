@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bollard::models::{EndpointIpamConfig, NetworkConnectRequest};
+use bollard::models::{ContainerStateStatusEnum, EndpointIpamConfig, HealthStatusEnum, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, LogsOptionsBuilder, RenameContainerOptionsBuilder, UploadToContainerOptionsBuilder,
 };
@@ -21,7 +21,7 @@ use super::look::{Found, again};
 use super::meaning::Meaning;
 use super::nameless::{self, Carried};
 use super::names;
-use super::observe::health;
+use super::observe::{CRASH_LOOP, health};
 use super::render::{self, Rendered, Surroundings};
 use crate::engine::{Engine, Image, is_missing, local, mark};
 
@@ -156,7 +156,7 @@ impl Work<'_> {
                 Some(platform) => options.platform(platform).build(),
                 None => options.build(),
             };
-            match docker.create_container(Some(options), body.clone()).await {
+            match self.engine.call(docker.create_container(Some(options), body.clone())).await {
                 Ok(made) => return Ok(made.id),
                 // The name of one that is to go, or of somebody else's.
                 Err(error) if is_name_taken(&error) => {
@@ -219,7 +219,7 @@ impl Work<'_> {
         }
         let what = format!("starting {name}");
         for _ in 0..AMBIGUOUS {
-            match docker.start_container(id, None).await {
+            match self.engine.call(docker.start_container(id, None)).await {
                 // Somebody has made a network of the same name at the same moment, and gives way.
                 Err(error) if is_ambiguous(&error) => tokio::time::sleep(Duration::from_millis(200)).await,
                 done => return self.engine.tell(&what, std::future::ready(done)).await,
@@ -284,7 +284,7 @@ impl Work<'_> {
     pub async fn rename(&self, found: &Found, called: &str) -> Result<(), TargetError> {
         let docker = self.engine.docker().await?;
         let options = RenameContainerOptionsBuilder::default().name(called).build();
-        match docker.rename_container(&found.id, options).await {
+        match self.engine.call(docker.rename_container(&found.id, options)).await {
             // A name is for people only: where it is taken, the other will do.
             Err(error) if is_name_taken(&error) || is_missing(&error) => Ok(()),
             done => self.engine.tell(&format!("renaming {}", found.service), std::future::ready(done)).await,
@@ -302,6 +302,8 @@ impl Work<'_> {
         let settle = self.settle(&found.spec);
         let mut told: Option<Health> = None;
         let mut ready_since: Option<Instant> = None;
+        // What ran and was ill before this work began may get well by it: only time tells.
+        let mut was_ill = was_ill(found);
         loop {
             let Some(now) = again(self.engine, found).await? else {
                 return Ok(Verdict::Bad(format!("{}: its container was removed by somebody", found.service)));
@@ -313,6 +315,7 @@ impl Work<'_> {
             let mut patience = until.saturating_duration_since(Instant::now());
             match &health {
                 Health::Completed => return Ok(Verdict::Good),
+                Health::Failed { .. } | Health::Unhealthy { .. } if was_ill && !fails_again(found, &now) => {}
                 Health::Healthy if over => {}
                 Health::Healthy => {
                     // Ready for as long as it was asked to be, in a row.
@@ -341,11 +344,15 @@ impl Work<'_> {
                     }
                 }
             }
+            was_ill &= !matches!(health, Health::Healthy);
             told = Some(health);
             if Instant::now() >= until {
                 let last = told.as_ref().map_or("starting", word);
-                let why = format!("{}: still {last} when time was up", found.service);
-                return Ok(Verdict::Bad(why));
+                let why = match &told {
+                    Some(Health::Failed { why } | Health::Unhealthy { why }) => self.told(&now, why).await,
+                    _ => found.service.to_string(),
+                };
+                return Ok(Verdict::Bad(format!("{why}: still {last} when time was up")));
             }
             tokio::select! {
                 biased;
@@ -398,8 +405,27 @@ impl Work<'_> {
     }
 }
 
+/// Whether a container ran, and was ill all the same. One that had ended is started, and judged as any that is.
+fn was_ill(found: &Found) -> bool {
+    let state = found.inspect.state.as_ref();
+    let check = state.and_then(|state| state.health.as_ref()).and_then(|health| health.status);
+    match state.and_then(|state| state.status) {
+        Some(ContainerStateStatusEnum::RUNNING) => check == Some(HealthStatusEnum::UNHEALTHY),
+        // Its last check was made when it was put to sleep.
+        Some(ContainerStateStatusEnum::PAUSED | ContainerStateStatusEnum::RESTARTING) => true,
+        _ => false,
+    }
+}
+
+/// Whether a container fails as often since then as makes a crash loop.
+fn fails_again(before: &Found, now: &Found) -> bool {
+    let restarts = |found: &Found| found.inspect.restart_count.unwrap_or(0);
+    now.inspect.state.as_ref().and_then(|state| state.status) == Some(ContainerStateStatusEnum::EXITED)
+        || restarts(now) - restarts(before) >= CRASH_LOOP
+}
+
 /// What the engine itself would not do is a verdict on what was asked; anything else is a failed call.
-fn refused_by_the_engine(error: TargetError) -> Result<String, TargetError> {
+pub(super) fn refused_by_the_engine(error: TargetError) -> Result<String, TargetError> {
     match error.kind {
         TargetErrorKind::Refused
         | TargetErrorKind::Conflict

@@ -89,9 +89,27 @@ impl Engine {
         Ok((spoken.major_version, spoken.minor_version) >= version)
     }
 
+    /// The client waits as long for the beginning of an answer; that must come to its end, too.
+    fn within<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> impl Future<Output = Result<T, Error>> {
+        let whole = patience.saturating_mul(2);
+        // A call of the client is large, and is held by every future above it.
+        let call = Box::pin(call);
+        async move { tokio::time::timeout(whole, call).await.unwrap_or(Err(Error::RequestTimeoutError)) }
+    }
+
+    /// A call whose failure the caller looks at first.
+    pub async fn call<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.within(self.patience, call).await
+    }
+
     /// A question: it changes nothing.
     pub async fn ask<T>(&self, what: &str, call: impl Future<Output = Result<T, Error>>) -> Result<T, TargetError> {
-        call.await.map_err(|error| Failure { target: &self.target, what, mutates: false }.of(&error))
+        let done = self.call(call).await;
+        done.map_err(|error| Failure { target: &self.target, what, mutates: false }.of(&error))
     }
 
     /// A question about something that may not be there.
@@ -100,7 +118,7 @@ impl Engine {
         what: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<Option<T>, TargetError> {
-        match call.await {
+        match self.call(call).await {
             Err(error) if super::is_missing(&error) => Ok(None),
             done => self.ask(what, std::future::ready(done)).await.map(Some),
         }
@@ -108,7 +126,7 @@ impl Engine {
 
     /// A change.
     pub async fn tell<T>(&self, what: &str, call: impl Future<Output = Result<T, Error>>) -> Result<T, TargetError> {
-        call.await.map_err(|error| self.failed(what, &error))
+        self.call(call).await.map_err(|error| self.failed(what, &error))
     }
 
     /// What a change that failed with this comes to.
@@ -118,7 +136,17 @@ impl Engine {
 
     /// A removal: what is not there any more is removed.
     pub async fn remove(&self, what: &str, call: impl Future<Output = Result<(), Error>>) -> Result<(), TargetError> {
-        match call.await {
+        self.remove_within(self.patience, what, call).await
+    }
+
+    /// A removal that may take as long as this.
+    pub async fn remove_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        call: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), TargetError> {
+        match self.within(self.patience.max(patience), call).await {
             Err(error) if super::is_missing(&error) => Ok(()),
             // Somebody is at it already: they will be done.
             Err(Error::DockerResponseServerError { status_code: 409, message })
@@ -128,5 +156,42 @@ impl Engine {
             }
             done => self.tell(what, std::future::ready(done)).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    /// An engine that begins every answer and comes to the end of none but the first.
+    #[tokio::test]
+    async fn an_answer_that_comes_to_no_end_is_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = std::thread::spawn(move || {
+            let mut open = Vec::new();
+            let version = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
+            for (n, stream) in listener.incoming().take(2).enumerate() {
+                let mut stream = stream.unwrap();
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                let (body, close) =
+                    if n == 0 { (version, "Connection: close") } else { ("[", "Connection: keep-alive") };
+                let length = if n == 0 { version.len() } else { 1000 };
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json";
+                write!(stream, "{head}\r\n{close}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+                if n > 0 {
+                    open.push(stream);
+                }
+            }
+            open
+        });
+        let endpoint = format!("tcp://{address}").parse().unwrap();
+        let engine = Engine::new(TargetName::new("engine").unwrap(), endpoint, Duration::from_secs(1));
+        let docker = engine.docker().await.unwrap();
+        let told = engine.ask("listing networks", docker.list_networks(None)).await.unwrap_err();
+        assert!(told.is_connection(), "{told}");
+        assert!(told.to_string().contains("listing networks: the engine does not answer"), "{told}");
+        drop(serving.join().unwrap());
     }
 }

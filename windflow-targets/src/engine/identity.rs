@@ -65,7 +65,27 @@ fn own(stack: &Stack, service: &Service) -> Value {
     };
     let configs: Vec<Option<String>> = told.configs.iter().map(|mount| source(&stack.configs, &mount.source)).collect();
     let secrets: Vec<Option<String>> = told.secrets.iter().map(|mount| source(&stack.secrets, &mount.source)).collect();
-    json!({ "service": told, "configs": configs, "secrets": secrets })
+    let mut own = json!({ "service": told, "configs": configs, "secrets": secrets });
+    let foreign = foreign(stack, service);
+    if !foreign.is_empty() {
+        own["external"] = json!(foreign);
+    }
+    own
+}
+
+/// What a service uses that somebody else has made, by path, as the engine knows it: what is ours is known by its path.
+fn foreign(stack: &Stack, service: &Service) -> BTreeMap<String, String> {
+    let default = (service.networks.is_empty() && service.network_mode.is_none()).then(|| "default".to_owned());
+    let networks = service.networks.keys().chain(default.iter()).filter_map(|name| {
+        let network = stack.networks.get(name).filter(|network| network.external)?;
+        Some((format!("networks.{name}"), network.name.clone().unwrap_or_else(|| name.clone())))
+    });
+    let volumes = service.volumes.iter().filter_map(|mount| {
+        let name = mount.source.as_ref()?;
+        let volume = stack.volumes.get(name).filter(|volume| volume.external)?;
+        Some((format!("volumes.{name}"), volume.name.clone().unwrap_or_else(|| name.clone())))
+    });
+    networks.chain(volumes).collect()
 }
 
 #[cfg(test)]
@@ -101,6 +121,23 @@ mod tests {
         let one = of(&handed);
         handed.configs.insert("page".to_owned(), object("two"));
         assert_ne!(one, of(&handed), "another content is another container");
+    }
+
+    #[test]
+    fn what_was_ours_and_is_somebody_else_s_is_another() {
+        use windflow_core::target::{Mount, MountKind, Network, Volume};
+        let data = Mount::new(MountKind::Volume, Some("data".to_owned()), "/data");
+        let mut shop = stack(|web| web.volumes = vec![data]);
+        shop.volumes.insert("data".to_owned(), Volume::default());
+        let ours = of(&shop);
+        shop.networks.insert("other".to_owned(), Network { external: true, ..Network::default() });
+        assert_eq!(ours, of(&shop), "it is not on that network");
+        shop.networks.insert("default".to_owned(), Network { external: true, ..Network::default() });
+        let theirs = of(&shop);
+        shop.volumes.insert("data".to_owned(), Volume { external: true, ..Volume::default() });
+        let both = of(&shop);
+        shop.volumes.get_mut("data").unwrap().name = Some("elsewhere".to_owned());
+        assert!(ours != theirs && theirs != both && both != of(&shop));
     }
 
     /// `web` needs `api`, which needs `db`.

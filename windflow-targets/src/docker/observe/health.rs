@@ -10,7 +10,7 @@ use crate::docker::look::Found;
 use crate::engine::parse_moment;
 
 /// So many restarts in a row are a crash loop: it will not come up by itself.
-const CRASH_LOOP: i64 = 2;
+pub(in crate::docker) const CRASH_LOOP: i64 = 2;
 
 /// The health of a container now. One without a health check is healthy when it has run for `settle`.
 pub(in crate::docker) fn health(found: &Found, now: Timestamp, settle: Duration) -> Health {

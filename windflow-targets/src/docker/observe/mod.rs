@@ -5,5 +5,5 @@ mod health;
 mod part;
 mod service;
 
-pub(super) use health::{comes_back, exit_reason, health};
+pub(super) use health::{CRASH_LOOP, comes_back, exit_reason, health};
 pub(super) use service::{is_as_made, is_as_made_apart_from_networks, observed};

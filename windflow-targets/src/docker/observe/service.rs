@@ -79,7 +79,7 @@ fn service(
     }
     let mut spec = Value::Null;
     for found in by_instance.values() {
-        let live = live_spec(seen, owner, found);
+        let live = live_spec(seen, seen.latest().map(|latest| &latest.stack), owner, found);
         // Any instance that differs from what it was made as speaks for all.
         if spec.is_null() || live != json!(found.spec) {
             spec = live;
@@ -142,28 +142,33 @@ fn told_only(spec: &mut Map<String, Value>, asked: Option<&Service>) {
     }
 }
 
-/// Whether a container still is what it was made as.
-pub(in crate::docker) fn is_as_made(seen: &Seen, owner: &OwnerId, found: &Found) -> bool {
-    live_spec(seen, owner, found) == json!(found.spec)
+/// Whether a container of this stack still is what it was made as.
+pub(in crate::docker) fn is_as_made(seen: &Seen, stack: &Stack, owner: &OwnerId, found: &Found) -> bool {
+    live_spec(seen, Some(stack), owner, found) == json!(found.spec)
 }
 
-/// Whether a container still is what it was made as, whatever networks it is on, and under which names.
-pub(in crate::docker) fn is_as_made_apart_from_networks(seen: &Seen, owner: &OwnerId, found: &Found) -> bool {
+/// Whether a container of this stack still is what it was made as, whatever networks it is on, and under which names.
+pub(in crate::docker) fn is_as_made_apart_from_networks(
+    seen: &Seen,
+    stack: &Stack,
+    owner: &OwnerId,
+    found: &Found,
+) -> bool {
     let apart = |mut spec: Value| {
         spec.as_object_mut().map(|fields| fields.remove("networks"));
         spec
     };
-    apart(live_spec(seen, owner, found)) == apart(json!(found.spec))
+    apart(live_spec(seen, Some(stack), owner, found)) == apart(json!(found.spec))
 }
 
 /// What was asked for, with everything that is otherwise now put in its place.
-fn live_spec(seen: &Seen, owner: &OwnerId, found: &Found) -> Value {
+fn live_spec(seen: &Seen, stack: Option<&Stack>, owner: &OwnerId, found: &Found) -> Value {
     let mut spec = json!(found.spec);
     let image = found.inspect.image.as_ref().and_then(|id| seen.images.get(id));
     let no_image = ImageConfig::default();
     let image = image.map_or(&no_image, |image| &image.config);
-    let asked = asked_fields(seen, owner, found, image);
-    let mut live = live_fields(seen, found);
+    let asked = asked_fields(seen, stack, owner, found, image);
+    let mut live = live_fields(seen, stack, found);
     if found.identity.is_none() {
         // Whoever made it left marks of their own, and settings we know nothing about: only what we asked for is ours.
         live.retain(|path, _| asked.contains_key(path));
@@ -199,17 +204,17 @@ fn live_spec(seen: &Seen, owner: &OwnerId, found: &Found) -> Value {
     let paths: BTreeSet<&String> = asked.keys().chain(live.keys()).collect();
     for path in paths {
         if asked.get(path) != live.get(path) {
-            put(&mut spec, path, live.get(path).cloned());
+            // The network that need not be written can be missing all the same.
+            let unwritten = found.spec.networks.is_empty() && path.starts_with("networks.");
+            put(&mut spec, path, live.get(path).cloned().or_else(|| unwritten.then_some(Value::Null)));
         }
     }
     spec
 }
 
-fn asked_fields(seen: &Seen, owner: &OwnerId, found: &Found, image: &ImageConfig) -> Fields {
-    let current = seen.latest().map(|latest| latest.stack.clone());
-    let name = current.as_ref().map_or_else(|| found_stack(found), |stack| Some(stack.name.clone()));
-    let Some(name) = name else { return Fields::new() };
-    let mut stack = current.unwrap_or_else(|| Stack::new(name, BTreeMap::new()));
+fn asked_fields(seen: &Seen, of: Option<&Stack>, owner: &OwnerId, found: &Found, image: &ImageConfig) -> Fields {
+    let named = || Some(Stack::new(found_stack(found)?, BTreeMap::new()));
+    let Some(mut stack) = of.cloned().or_else(named) else { return Fields::new() };
     stack.services.insert(found.service.clone(), found.spec.clone());
     let called = |part: &'static str, objects: Vec<(String, String)>| {
         objects.into_iter().filter_map(move |(path, name)| Some((path.strip_prefix(part)?.to_owned(), name))).collect()
@@ -220,6 +225,9 @@ fn asked_fields(seen: &Seen, owner: &OwnerId, found: &Found, image: &ImageConfig
     );
     let volumes: BTreeMap<String, String> =
         called("volumes.", seen.volumes.iter().map(|(path, volume)| (path.clone(), volume.name.clone())).collect());
+    // What was ours and is somebody else's now has another name on the engine.
+    let networks = without(networks, |name| stack.networks.get(name).is_some_and(|network| network.external));
+    let volumes = without(volumes, |name| stack.volumes.get(name).is_some_and(|volume| volume.external));
     let around = Surroundings { owner, stack: &stack, networks: &networks, volumes: &volumes, start_interval: false };
     let rendered = render::container(&around, &found.service, &found.spec, found.instance);
     let mut joined: HashMap<String, EndpointSettings> =
@@ -237,9 +245,14 @@ fn asked_fields(seen: &Seen, owner: &OwnerId, found: &Found, image: &ImageConfig
         host,
         networks: joined,
         known_as: &known,
-        known_volume: &|name| known_volume(seen, name),
+        known_volume: &|name| known_volume(seen, of, name),
         own_names: found.spec.hostname.iter().cloned().collect(),
     })
+}
+
+fn without(mut names: BTreeMap<String, String>, goes: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+    names.retain(|name, _| !goes(name));
+    names
 }
 
 fn found_stack(found: &Found) -> Option<windflow_core::StackName> {
@@ -247,9 +260,9 @@ fn found_stack(found: &Found) -> Option<windflow_core::StackName> {
     windflow_core::StackName::new(labels.get(crate::engine::mark::STACK)?).ok()
 }
 
-fn live_fields(seen: &Seen, found: &Found) -> Fields {
+fn live_fields(seen: &Seen, stack: Option<&Stack>, found: &Found) -> Fields {
     let given = |real: &str| {
-        let stack = &seen.latest()?.stack;
+        let stack = stack?;
         let external = |name: &&String| names::given_network(stack, name).as_deref() == Some(real);
         stack.networks.keys().find(external).cloned()
     };
@@ -271,17 +284,16 @@ fn live_fields(seen: &Seen, found: &Found) -> Fields {
         host: nameless::forgotten(host, &found.spec),
         networks: if in_a_mode { HashMap::new() } else { networks },
         known_as: &known,
-        known_volume: &|name| known_volume(seen, name),
+        known_volume: &|name| known_volume(seen, stack, name),
         own_names: [short, name].into_iter().chain(found.spec.hostname.clone()).collect(),
     })
 }
 
-fn known_volume(seen: &Seen, real: &str) -> String {
+fn known_volume(seen: &Seen, stack: Option<&Stack>, real: &str) -> String {
     let ours = seen.volumes.iter().find(|(_, volume)| volume.name == real);
     let ours = ours.and_then(|(path, _)| path.strip_prefix("volumes.")).map(str::to_owned);
     let external = || {
-        let stack = &seen.latest()?.stack;
-        stack
+        stack?
             .volumes
             .iter()
             .find(|(name, volume)| names::given_volume(name, volume).as_deref() == Some(real))

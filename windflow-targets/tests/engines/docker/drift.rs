@@ -288,6 +288,20 @@ async fn an_engine_that_was_restarted_has_not_drifted() {
     assert_eq!((&back.services["web"].health, &back.current), (&before.services["web"].health, &before.current));
 }
 
+/// The network that need not be written is one that can be missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_was_taken_off_its_only_network_has_drifted() {
+    let place = Place::new();
+    let target = place.target();
+    let shop = stack("alone-now", [("web", with_check(idle(), "true"))]);
+    target.deploy(&cx("one"), shop.clone()).await.unwrap();
+    let id = target.observe(&cx("look"), &shop.name).await.unwrap().services["web"].instances[0].id.clone();
+    docker(&["network", "disconnect", "alone-now_default", &id]);
+    assert_eq!(drifted(&target, &shop).await, ["services.web.networks"]);
+    target.deploy(&cx("back"), shop.clone()).await.unwrap();
+    assert_eq!(drifted(&target, &shop).await, [""; 0], "an apply puts it right");
+}
+
 fn health(body: &mut ContainerCreateBody, edit: fn(&mut HealthConfig)) {
     edit(body.healthcheck.as_mut().unwrap());
 }

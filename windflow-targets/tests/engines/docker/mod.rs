@@ -5,6 +5,7 @@ mod blue_green;
 mod calls;
 mod conformance;
 mod drift;
+mod going_back;
 mod images;
 mod life;
 mod nameless;

@@ -42,6 +42,30 @@ async fn a_container_of_an_image_that_was_made_of_ours_is_a_stranger_s() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_can_say_which_variables_are_secrets_none_is_shown() {
+    let place = Place::new();
+    let target = place.target();
+    let blurred = stack("blurred", [("web", idle())]);
+    target.deploy(&cx("one"), blurred.clone()).await.unwrap();
+    let ours = target.observe(&cx("look"), &blurred.name).await.unwrap().services["web"].instances[0].id.clone();
+    let identity = docker(&["inspect", "-f", "{{index .Config.Labels \"windflow.identity\"}}", &ours]);
+    docker(&["rm", "-f", &ours]);
+    let (owner, image) = (format!("windflow.owner={}", place.owner), "wf-busybox:1");
+    let identity = format!("windflow.identity={identity}");
+    let labels = ["windflow.stack=blurred", "windflow.service=web", "windflow.instance=1", "windflow.spec={"];
+    let labels = labels.into_iter().chain([owner.as_str(), identity.as_str()]);
+    let mut words = vec!["run", "-d", "--env", "TOKEN=hunter2"];
+    words.extend(labels.flat_map(|label| ["--label", label]));
+    words.extend([image, "sleep", "100000"]);
+    docker(&words);
+    let observed = target.observe(&cx("look"), &blurred.name).await.unwrap();
+    assert!(observed.services.contains_key("web"), "{observed:?}");
+    let plan = target.plan_for(&cx("plan"), &Desired::Present(blurred)).await.unwrap();
+    let told = format!("{observed:?}{plan:?}");
+    assert!(told.contains("TOKEN") && !told.contains("hunter2"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_cannot_be_read_is_named_and_left_and_its_number_is_not_given_again() {
     let place = Place::new();
     let target = place.target();
