@@ -403,9 +403,14 @@ impl DockerTarget {
             if seen.promoted {
                 staged::forget(engine, owner, stack).await?;
             }
-            // What is on record as being done may be this, cut at its very end.
-            if seen.doing.as_ref().is_some_and(|doing| doing.intent == mine.intent) {
-                records::end(engine, owner, stack).await?;
+            // What is on record as being done may be this, or an apply, cut at its very end.
+            let is_over = |doing: &Doing| {
+                seen.promoted || doing.intent == mine.intent || seen.current().is_some_and(|now| now.key == doing.key)
+            };
+            match &seen.doing {
+                Some(doing) if is_over(doing) => records::end(engine, owner, stack).await?,
+                Some(_) if verdict == Promote::Abort => return Err(self.nothing_staged_yet(stack)),
+                _ => {}
             }
             return Ok(Applied::Nothing);
         };
@@ -427,6 +432,13 @@ impl DockerTarget {
             Some(why) => self.abort(cx, &staged, &now, cx.masker().mask(&why), &mine).await,
             None => self.finish(cx, &staged, &now, &mine).await,
         }
+    }
+
+    fn nothing_staged_yet(&self, stack: &StackName) -> TargetError {
+        let what = "nothing is staged yet, and an apply is under way or was cut off";
+        TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
+            .in_stack(stack)
+            .with_hint("apply the same again, and abort then; or apply what is current to take it back")
     }
 
     fn deciding(&self, cx: &Context, stack: &StackName, verdict: Promote, seen: &Seen) -> Doing {

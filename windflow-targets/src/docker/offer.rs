@@ -83,6 +83,20 @@ pub(super) fn refusals(
     problems
 }
 
+/// Policies that ask for more than the spec's default, and when they are heeded.
+pub(super) fn told_of_policies(stack: &Stack) -> Vec<String> {
+    let asked = stack.services.iter().filter_map(|(name, service)| Some((name, service.pull_policy.as_deref()?)));
+    let newer = asked.filter(|(_, policy)| !matches!(*policy, "missing" | "if_not_present" | "never" | "build"));
+    newer
+        .map(|(name, policy)| {
+            format!(
+                "services.{name}.pull_policy: '{policy}' is heeded when a container is made; for one that stays as it is \
+                 no newer image is looked for"
+            )
+        })
+        .collect()
+}
+
 fn not_allowed(what: &str) -> String {
     format!("{what} makes the container root of the machine, which this target does not allow ('allow_privileged')")
 }

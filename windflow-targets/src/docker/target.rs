@@ -307,6 +307,7 @@ impl Target for DockerTarget {
         let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
         if let Desired::Present(stack) = desired {
             plan.degradations = diff::degradations(stack, &self.capabilities);
+            plan.degradations.extend(offer::told_of_policies(stack));
         }
         plan.degradations.extend(told_of_volumes(cx, desired, &seen));
         plan.degradations.extend(seen.unreadable.iter().map(Unreadable::note));

@@ -32,7 +32,9 @@ fn later(says: &str) -> Stack {
     shop.name = "two-colours".parse().unwrap();
     let web = shop.services.remove(&name("web")).unwrap();
     let web = needing(needing(web, "first", Condition::ServiceStarted), "second", Condition::ServiceStarted);
-    shop.services.extend([("web", web), ("first", idle()), ("second", idle())].map(|(n, service)| (name(n), service)));
+    let ends_well = || shell("trap 'exit 0' TERM; while true; do sleep 0.1; done");
+    shop.services
+        .extend([("web", web), ("first", ends_well()), ("second", ends_well())].map(|(n, service)| (name(n), service)));
     shop
 }
 
@@ -42,13 +44,11 @@ fn baked(says: &str, bake: Duration) -> Stack {
     shop
 }
 
-/// Takes these services off their network: two lower addresses than that of `web` become free.
+/// Ends these services: two lower addresses than that of `web` become free.
 async fn leave_gaps(target: &DockerTarget, stack: &StackName, services: [&str; 2]) {
     for service in services {
         let id = id_of(target, stack, service).await;
-        let network =
-            docker(&["inspect", "-f", "{{range $name, $to := .NetworkSettings.Networks}}{{$name}}{{end}}", &id]);
-        docker(&["network", "disconnect", &network, &id]);
+        docker(&["stop", &id]);
     }
 }
 
@@ -329,4 +329,25 @@ async fn whatever_call_is_the_last_one_the_same_again_finishes_it() {
     }
     println!("{tried} cuts, {not_cut} of them too late");
     assert!(not_cut * 4 <= tried, "{not_cut} of {tried} were not cut at all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn abort_says_that_nothing_is_staged_yet_where_an_apply_was_cut() {
+    let place = Place::new();
+    let target = place.target();
+    let stack = shop("one").name;
+    target.deploy(&cx("one"), shop("one")).await.unwrap();
+    assert_eq!(target.promote(&cx("nothing"), &stack, Promote::Abort).await.unwrap(), Applied::Nothing);
+    let plan = target.plan_for(&cx("two"), &Desired::Present(shop("two"))).await.unwrap();
+    // What is being done is written down, a first name is taken, and by another the container of green is made.
+    place.proxy.cut_at(3, Cut::After);
+    assert!(target.apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
+    place.proxy.heal().unwrap();
+    assert_eq!(webs(&place).len(), 2);
+    let told = place.target().promote(&cx("abort"), &stack, Promote::Abort).await.unwrap_err();
+    assert_eq!(told.kind, TargetErrorKind::Conflict);
+    assert!(told.to_string().contains("nothing is staged yet"), "{told}");
+    place.target().deploy(&cx("back"), shop("one")).await.unwrap();
+    assert_eq!(webs(&place).len(), 1, "what is current takes back what was cut");
+    assert_eq!(place.target().promote(&cx("nothing"), &stack, Promote::Abort).await.unwrap(), Applied::Nothing);
 }
