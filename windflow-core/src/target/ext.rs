@@ -5,8 +5,8 @@ use futures_util::StreamExt as _;
 
 use super::diff::same_but_for_restarts;
 use super::{
-    Applied, ChangeKind, Context, Desired, Health, Observed, Plan, PlanError, Replicas, Stack, Target, TargetError,
-    TargetErrorKind,
+    Applied, ChangeKind, Context, Desired, Health, Observed, Plan, PlanError, Replicas, Revision, Stack, Target,
+    TargetError, TargetErrorKind,
 };
 use crate::id::{ServiceName, StackName};
 
@@ -49,8 +49,15 @@ pub trait TargetExt: Target {
         });
         let Some(revision) = wanted else {
             let numbers: Vec<String> = kept.iter().map(|revision| revision.number.to_string()).collect();
-            let what = to.map_or_else(|| "no earlier revision".to_owned(), |number| format!("no revision {number}"));
-            return Err(TargetError::new(self.name(), TargetErrorKind::NotFound, format_args!("{what} is kept"))
+            let is_earlier = |revision: &Revision| current.is_some_and(|current| revision.number < current.number);
+            let what = match to {
+                Some(number) => format!("no revision {number} is kept"),
+                None if kept.iter().any(is_earlier) => {
+                    "every earlier revision that is kept is the same stack".to_owned()
+                }
+                None => "no earlier revision is kept".to_owned(),
+            };
+            return Err(TargetError::new(self.name(), TargetErrorKind::NotFound, what)
                 .in_stack(stack)
                 .with_hint(match numbers.is_empty() {
                     true => "nothing has been applied yet".to_owned(),

@@ -157,3 +157,19 @@ async fn what_bakes_for_a_time_is_promoted_then_unless_its_health_is_lost() {
     assert!(observed.staged.is_none() && observed.current.unwrap().number == 2);
     assert_eq!(target.promote(&Context::new("late"), &name, Promote::Promote).await.unwrap(), Applied::Nothing);
 }
+
+#[tokio::test]
+async fn where_earlier_revisions_are_the_same_stack_a_rollback_says_so() {
+    let target = Memory::new().0;
+    let name = stack("1").name;
+    let told = async || match target.plan_rollback(&Context::new("back"), &name, None).await.unwrap_err() {
+        PlanError::Target(error) => (error.message, error.hint.unwrap()),
+        other => panic!("{other}"),
+    };
+    target.deploy(&Context::new("one"), stack("1")).await.unwrap();
+    assert_eq!(told().await, ("no earlier revision is kept".to_owned(), "kept revisions: 1".to_owned()));
+    let plan = target.plan_restart(&Context::new("restart"), &name, None, "anew").await.unwrap();
+    target.apply(&Context::new("restart"), &plan).await.unwrap();
+    let same = "every earlier revision that is kept is the same stack".to_owned();
+    assert_eq!(told().await, (same, "kept revisions: 1, 2".to_owned()));
+}

@@ -104,48 +104,69 @@ impl Grave {
         self.proxy.is_cut().then_some(done)
     }
 
-    /// Every one, or `per_verb` of each, others each time. Says how many were killed.
-    fn dies(&self, verbs: [Verb; 2], per_verb: Option<usize>) -> usize {
-        let now = usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let mut killed = 0;
-        for verb in verbs {
-            self.ready_for(verb);
-            self.corner.world.expect(0, verb.command());
-            let (calls, shape) = (self.proxy.mutations(), self.shape());
-            self.corner.world.expect(0, Verb::Destroy.command());
-            let every = (1..=calls).flat_map(|call| [(call, Cut::Before), (call, Cut::After)]).collect::<Vec<_>>();
-            let many = per_verb.unwrap_or(every.len()).min(every.len());
-            for at in 0..many {
-                let (call, cut) = every[(now + at * every.len() / many) % every.len()];
-                self.ready_for(verb);
-                let death = self.killed(verb, call, cut);
-                self.proxy.heal().unwrap();
-                let case = format!("{verb:?}, killed {cut:?} call {call} of {calls}: {:#?}", self.changes());
-                if let Some(done) = death {
-                    assert_eq!(done.code, -1, "{case}\n{}\n{}", done.out, done.err);
-                    killed += 1;
-                }
-                let again = self.corner.world.run(verb.command());
-                assert_eq!(again.code, 0, "{case}\n{}\n{}", again.out, again.err);
-                assert_eq!(self.shape(), shape, "{case}");
-                self.proxy.forget();
-                let third = self.corner.world.run(verb.command());
-                assert_eq!((third.code, self.proxy.mutations()), (0, 0), "{case}\n{}\n{}", third.out, third.err);
-                let gone = self.corner.world.run(Verb::Destroy.command());
-                assert_eq!(gone.code, 0, "{case}\n{}\n{}\n{}", gone.out, gone.err, self.on_its_networks());
-                assert_eq!(self.shape(), [""; 0], "{case}");
-            }
+    /// Dies at this call, and does the same again. Says whether it was killed.
+    fn dies(&self, verb: Verb, call: usize, cut: Cut, shape: &[String]) -> bool {
+        self.ready_for(verb);
+        let death = self.killed(verb, call, cut);
+        self.proxy.heal().unwrap();
+        let case = format!("{verb:?}, killed {cut:?} call {call}: {:#?}", self.changes());
+        if let Some(done) = &death {
+            assert_eq!(done.code, -1, "{case}\n{}\n{}", done.out, done.err);
         }
-        killed
+        let again = self.corner.world.run(verb.command());
+        if !lost_count(&again) {
+            assert_eq!(again.code, 0, "{case}\n{}\n{}", again.out, again.err);
+            assert_eq!(self.shape(), shape, "{case}");
+            self.proxy.forget();
+            let third = self.corner.world.run(verb.command());
+            assert_eq!((third.code, self.proxy.mutations()), (0, 0), "{case}\n{}\n{}", third.out, third.err);
+        }
+        death.is_some()
     }
+
+    /// Takes everything down. Says whether the engine cannot, for it has lost count of what is on a network.
+    fn is_miscounted(&self) -> bool {
+        let gone = self.corner.world.run(Verb::Destroy.command());
+        if lost_count(&gone) {
+            return true;
+        }
+        assert_eq!(gone.code, 0, "{}\n{}\n{}", gone.out, gone.err, self.on_its_networks());
+        assert_eq!(self.shape(), [""; 0]);
+        false
+    }
+}
+
+/// Whether an engine does not remove a network because of what it does not show to be on it: Docker 20.10 does so about once
+/// in two hundred containers that come and go at the same moment, and counts anew when it starts.
+fn lost_count(done: &Done) -> bool {
+    done.err.contains("has lost count")
 }
 
 /// Twenty on each engine in every run; all of them with `WINDFLOW_CUTS=all`.
 fn dies_on(kind: &str, upstream: String, verbs: [Verb; 2]) {
     let all = std::env::var("WINDFLOW_CUTS").as_deref() == Ok("all");
-    let killed = Grave::on(kind, upstream).dies(verbs, (!all).then_some(5));
+    let now = usize::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let (mut killed, mut miscounts) = (0, 0);
+    let mut grave = Grave::on(kind, upstream.clone());
+    for verb in verbs {
+        grave.ready_for(verb);
+        grave.corner.world.expect(0, verb.command());
+        let (calls, shape) = (grave.proxy.mutations(), grave.shape());
+        grave.corner.world.expect(0, Verb::Destroy.command());
+        let every = (1..=calls).flat_map(|call| [(call, Cut::Before), (call, Cut::After)]).collect::<Vec<_>>();
+        let many = if all { every.len() } else { every.len().min(5) };
+        for at in 0..many {
+            let (call, cut) = every[(now + at * every.len() / many) % every.len()];
+            killed += usize::from(grave.dies(verb, call, cut, &shape));
+            if grave.is_miscounted() {
+                miscounts += 1;
+                grave = Grave::on(kind, upstream.clone());
+            }
+        }
+    }
     // A network whose address range somebody else took a moment before is made twice: the call counted may not be there.
-    assert!(killed >= 9, "{killed}");
+    assert!(killed >= 9, "{killed} were killed");
+    assert!(miscounts <= 2, "the engine has lost count of {miscounts} networks");
 }
 
 #[test]

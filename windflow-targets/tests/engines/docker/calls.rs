@@ -53,6 +53,13 @@ impl Watched {
         self.target().apply(&cx("apply"), plan).await
     }
 
+    /// Takes everything down. Says whether the engine cannot, for it has lost count of what is on a network.
+    async fn is_miscounted(&self) -> bool {
+        let gone = self.apply(&self.plan(&gone()).await).await;
+        assert!(gone.is_ok() || lost_count(&gone), "{gone:?}");
+        gone.is_err()
+    }
+
     /// Makes it so, and says how many calls that change something that took.
     async fn cost(&self, desired: &Desired) -> usize {
         let plan = self.plan(desired).await;
@@ -70,6 +77,11 @@ async fn a_second_apply_plans_nothing_and_calls_nothing_that_changes_anything() 
     assert!(plan.is_empty(), "{plan:?}");
     assert_eq!(watched.cost(&shop("1")).await, 0, "{:?}", watched.proxy.calls());
     assert!(!watched.proxy.calls().is_empty());
+}
+
+/// Whether an engine does not remove a network because of what it does not show to be on it.
+fn lost_count(done: &Result<Applied, TargetError>) -> bool {
+    done.as_ref().is_err_and(|error| error.hint.as_deref().is_some_and(|hint| hint.contains("has lost count")))
 }
 
 /// One cut: which work (from, to), at which call, when, and how it looks in the end.
@@ -100,6 +112,31 @@ async fn every_case() -> Vec<Case> {
 }
 
 impl Case {
+    /// Cut and done again, it ends where it should. Says whether it was cut.
+    async fn comes_to_its_end(&self, watched: &Watched) -> bool {
+        if let Some(from) = &self.from {
+            watched.cost(from).await;
+        }
+        let plan = watched.plan(&self.to).await;
+        watched.proxy.forget();
+        watched.proxy.cut_at(self.call, self.cut);
+        let mut done = watched.apply(&plan).await;
+        // A network whose address range was taken by somebody else a moment before is made twice; so the same work may take
+        // a call or two less today than when it was counted.
+        let is_cut = watched.proxy.is_cut();
+        watched.proxy.heal().unwrap();
+        if is_cut {
+            assert!(done.is_err(), "told as {done:?}: {}", self.told(watched));
+            done = watched.apply(&plan).await;
+        }
+        if !lost_count(&done) {
+            assert!(done.is_ok(), "{done:?}: {}", self.told(watched));
+            assert_eq!(watched.shape(), self.shape, "{}", self.told(watched));
+            assert_eq!(watched.cost(&self.to).await, 0, "{}", self.told(watched));
+        }
+        is_cut
+    }
+
     /// In a few words, for a test that fails.
     fn told(&self, watched: &Watched) -> String {
         let lines = watched.proxy.calls().into_iter().filter(|call| call.mutates);
@@ -115,43 +152,36 @@ impl Case {
     }
 }
 
+/// How often an engine may lose count of what is on a network. Docker 20.10 does so about once in two hundred containers that
+/// come and go at the same moment, and counts anew when it starts; until then it removes that network for nobody.
+const MISCOUNTS: usize = 2;
+
 /// At each call that changes something, both before and after the engine has heard of it. All of them with `WINDFLOW_CUTS=all`,
-/// otherwise twenty, others each time.
+/// otherwise as many as make twenty that were really cut, others each time.
 #[tokio::test]
 async fn whatever_call_is_the_last_one_the_same_again_ends_where_an_uncut_one_does() {
-    let mut cases = every_case().await;
-    let all = cases.len();
-    if std::env::var("WINDFLOW_CUTS").as_deref() != Ok("all") {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let first = usize::try_from(now).unwrap() % all;
-        cases = (0..20).map(|at| cases[(first + at * all / 20) % all].clone()).collect();
-    }
-    println!("{} of {all} cuts", cases.len());
-    assert!(cases.len() >= 20);
-    let (watched, mut not_cut) = (Watched::new(), 0);
-    for case in cases {
-        if let Some(from) = &case.from {
-            watched.cost(from).await;
+    let cases = every_case().await;
+    let is_all = std::env::var("WINDFLOW_CUTS").as_deref() == Ok("all");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let first = usize::try_from(now).unwrap() % cases.len();
+    // Far from each other, and each once: the step has no part in common with their number.
+    let step = (cases.len() / 20 + 1..).find(|step| gcd(*step, cases.len()) == 1).unwrap();
+    let (mut watched, mut cut, mut miscounts) = (Watched::new(), 0, 0);
+    for case in (0..cases.len()).map(|at| &cases[(first + at * step) % cases.len()]) {
+        if cut >= 20 && !is_all {
+            break;
         }
-        let plan = watched.plan(&case.to).await;
-        watched.proxy.forget();
-        watched.proxy.cut_at(case.call, case.cut);
-        let done = watched.apply(&plan).await;
-        if watched.proxy.is_cut() {
-            assert!(done.is_err(), "told as {done:?}: {}", case.told(&watched));
-            watched.proxy.heal().unwrap();
-            let again = watched.apply(&plan).await;
-            assert!(again.is_ok(), "{again:?}: {}", case.told(&watched));
-        } else {
-            // A network whose address range was taken by somebody else a moment before is made twice; so the same work may
-            // take a call or two less today than when it was counted.
-            assert!(done.is_ok(), "{done:?}: {}", case.told(&watched));
-            watched.proxy.heal().unwrap();
-            not_cut += 1;
+        cut += usize::from(case.comes_to_its_end(&watched).await);
+        if watched.is_miscounted().await {
+            miscounts += 1;
+            watched = Watched::new();
         }
-        assert_eq!(watched.shape(), case.shape, "{}", case.told(&watched));
-        assert_eq!(watched.cost(&case.to).await, 0, "{}", case.told(&watched));
-        watched.cost(&gone()).await;
     }
-    assert!(not_cut <= 4, "{not_cut} were not cut at all");
+    println!("{cut} cuts of {} there are, {miscounts} networks the engine has lost count of", cases.len());
+    assert!(cut >= 20, "{cut}");
+    assert!(miscounts <= MISCOUNTS, "{miscounts}");
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
