@@ -21,7 +21,7 @@ pub(crate) mod values;
 pub(crate) use connection::Engine;
 pub use endpoint::{Endpoint, TlsFiles};
 pub(crate) use exec::exec;
-pub(crate) use failure::{Failure, is_missing};
+pub(crate) use failure::{Failure, NO_MANAGER, is_missing};
 pub(crate) use identity::{Identity, identity, restarts_with};
 pub(crate) use image::{Image, ensure, local, policy_problem};
 pub(crate) use last_look::LastLook;

@@ -211,7 +211,7 @@ fn worst(instances: &[ObservedInstance], missing: bool) -> Health {
 
 /// Why nobody can reach a service that runs, if that is known: its address, or the ingress, leads nowhere.
 fn without_way(service: &Service, look: &Look) -> Option<String> {
-    if look.ipvs != Some(false) {
+    if look.manager.ipvs != Some(false) {
         return None;
     }
     let spec = service.spec.as_ref()?;

@@ -130,7 +130,7 @@ impl SwarmTarget {
             .filter(|task| state(task) == TaskState::RUNNING)
             .filter(|task| slot.is_none() || task.slot == slot || task.slot.is_none())
             .collect();
-        let here = self.manager().await?.node.as_str();
+        let here = look.manager.node.as_str();
         let Some(task) = running.iter().find(|task| task.node_id.as_deref() == Some(here)) else {
             return Err(match running.first() {
                 None => absent("no instance of it is running".to_owned()),

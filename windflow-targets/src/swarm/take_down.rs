@@ -1,12 +1,11 @@
 //! Taking things away: a whole stack, or what it no longer has.
 
-use std::collections::{BTreeSet, HashMap};
-use std::future::ready;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::models::Service;
-use bollard::query_parameters::{InspectNetworkOptions, ListVolumesOptionsBuilder, RemoveVolumeOptions};
+use bollard::query_parameters::InspectNetworkOptions;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use tokio::time::Instant;
@@ -16,7 +15,6 @@ use windflow_core::{ServiceName, StackName};
 use super::SwarmTarget;
 use super::look::Look;
 use super::parts;
-use super::render::RETAINED;
 use super::services::superfluous;
 use crate::engine::is_missing;
 
@@ -57,7 +55,7 @@ impl SwarmTarget {
         self.remove_networks(cx, stack, all.collect(), patience).await?;
         self.remove_files(cx, &look, &BTreeSet::new()).await?;
         if volumes {
-            self.remove_volumes(cx, stack, patience).await?;
+            self.remove_volumes(cx, stack, look, patience).await?;
         }
         let docker = self.engine.docker().await?;
         let records = self.records(stack).await?;
@@ -152,44 +150,6 @@ impl SwarmTarget {
         }
         Ok(())
     }
-
-    /// The volumes of the stack on the node that is talked to; others cannot be reached from it.
-    async fn remove_volumes(&self, cx: &Context, stack: &StackName, patience: Duration) -> Result<(), TargetError> {
-        let docker = self.engine.docker().await?;
-        let filter = HashMap::from([("label".to_owned(), vec![RETAINED.to_owned()])]);
-        let options = ListVolumesOptionsBuilder::default().filters(&filter).build();
-        let found = self.engine.ask("listing volumes", docker.list_volumes(Some(options))).await?;
-        let ours = format!("{}/{stack}/", self.config.owner);
-        let until = Instant::now() + patience;
-        let mut pulse = self.pulse().await?;
-        for volume in found.volumes.unwrap_or_default() {
-            if !volume.labels.get(RETAINED).is_some_and(|mark| mark.starts_with(&ours)) {
-                continue;
-            }
-            let what = format!("removing the volume {}", volume.name);
-            cx.progress(&what);
-            loop {
-                match docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
-                    Err(error) if is_missing(&error) => break,
-                    Err(error) if is_in_use(&error) && Instant::now() < until => {
-                        tokio::select! {
-                            biased;
-                            () = cx.cancel().cancelled() => {
-                                let what = format!("stopped {what}");
-                                return Err(self.error(stack, TargetErrorKind::Cancelled, what));
-                            }
-                            () = pulse.beat(Duration::from_millis(500)) => {}
-                        }
-                    }
-                    done => {
-                        self.engine.tell(&what, ready(done)).await?;
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 fn grace(service: &Service) -> Duration {
@@ -203,7 +163,7 @@ fn is_unknown(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("not found"))
 }
 
-fn is_in_use(error: &Error) -> bool {
+pub(super) fn is_in_use(error: &Error) -> bool {
     match error {
         Error::DockerResponseServerError { status_code, message } => {
             *status_code == 409 || message.contains("in use") || message.contains("active endpoints")

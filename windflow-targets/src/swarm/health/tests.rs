@@ -5,6 +5,7 @@ use bollard::models::{
     ServiceUpdateStatus, TaskSpecRestartPolicy, TaskStatus,
 };
 
+use super::super::look::Manager;
 use super::*;
 
 fn service(on: On, replicas: i64) -> Service {
@@ -117,7 +118,7 @@ fn what_nobody_can_reach_is_not_healthy() {
     let look = |ipvs| Look {
         services: vec![vip.clone()],
         tasks: vec![task(&vip, 1, 1, TaskState::RUNNING, "")],
-        ipvs,
+        manager: Manager { ipvs, ..Manager::default() },
         ..Look::default()
     };
     let without = judge(&vip, &look(Some(false))).health;

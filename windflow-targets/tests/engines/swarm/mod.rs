@@ -5,6 +5,8 @@ mod conformance;
 mod drift;
 mod files;
 mod life;
+mod manager;
 mod no_op;
 pub mod place;
 mod verdict;
+mod volumes;
