@@ -172,7 +172,7 @@ impl SwarmTarget {
         look: &mut Look,
     ) -> Result<Option<String>, TargetError> {
         let until = Instant::now() + self.config.health_timeout;
-        let mut track = Track::new(self.pulse().await?, until);
+        let mut track = Track::new(self.pulse().await?, until, look);
         let bound = self.ensure_parts(cx, stack, values, look).await?;
         self.make_room(cx, stack, look).await?;
         for name in stack.start_order() {

@@ -1,6 +1,6 @@
 //! Waiting for services to be as they should, and knowing early when they will not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bollard::models::{
@@ -12,7 +12,7 @@ use windflow_core::ServiceName;
 use windflow_core::target::{Condition, Context, Health, Stack, TargetError, TargetErrorKind};
 
 use super::SwarmTarget;
-use super::health::{Judged, Trouble, judge, state};
+use super::health::{Judged, Trouble, is_over, judge_since, state, with_reason};
 use super::look::{Look, name_of};
 use super::pulse::Pulse;
 
@@ -29,13 +29,16 @@ pub(super) struct Track {
     pub touched: BTreeMap<ServiceName, Instant>,
     pub until: Instant,
     pub pulse: Pulse,
+    /// The tasks that had ended before it began.
+    before: BTreeSet<String>,
     since: BTreeMap<String, Instant>,
     told: BTreeMap<ServiceName, Health>,
 }
 
 impl Track {
-    pub fn new(pulse: Pulse, until: Instant) -> Self {
-        Self { touched: BTreeMap::new(), until, pulse, since: BTreeMap::new(), told: BTreeMap::new() }
+    pub fn new(pulse: Pulse, until: Instant, look: &Look) -> Self {
+        let before = look.tasks.iter().filter(|task| is_over(task)).filter_map(|task| task.id.clone()).collect();
+        Self { touched: BTreeMap::new(), until, pulse, before, since: BTreeMap::new(), told: BTreeMap::new() }
     }
 
     /// How long something has been so without a break.
@@ -68,7 +71,7 @@ impl SwarmTarget {
             let judged: BTreeMap<ServiceName, Judged> = look
                 .services
                 .iter()
-                .filter_map(|service| Some((name_of(service)?, judge(service, look))))
+                .filter_map(|service| Some((name_of(service)?, judge_since(service, look, &track.before))))
                 .filter(|(name, _)| stack.services.contains_key(name))
                 .collect();
             let running = judged.values().flat_map(|found| &found.instances);
@@ -136,13 +139,11 @@ impl SwarmTarget {
                 Some(Update::ROLLBACK_STARTED | Update::ROLLBACK_COMPLETED | Update::ROLLBACK_PAUSED)
             );
             if went_back && track.touched.contains_key(*name) {
-                let ends = look
-                    .tasks_of(service)
-                    .filter(|task| matches!(state(task), TaskState::FAILED | TaskState::REJECTED));
-                let last = ends.max_by_key(|task| task.version.as_ref().and_then(|version| version.index));
-                let said = self.last_words(cx, last.and_then(|task| task.id.as_deref()), look).await;
                 let message = status.message.unwrap_or_default();
-                return Some(format!("{name}: the Swarm has taken it back by itself: {message}{said}"));
+                let what = format!("the Swarm has taken it back by itself: {message}");
+                let (why, task) = with_reason(what, service, look, &track.before);
+                let said = self.last_words(cx, task.as_deref(), look).await;
+                return Some(format!("{name}: {why}{said}"));
             }
             let why = match &found.trouble {
                 Some(Trouble::Now(why)) => Some(why),

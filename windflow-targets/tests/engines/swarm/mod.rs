@@ -1,6 +1,7 @@
 //! The swarm kind, over a real Swarm.
 
 mod adopt;
+mod attempts;
 mod conformance;
 mod drift;
 mod files;
