@@ -202,7 +202,8 @@ fn is_wanted(task: &Task) -> bool {
 
 /// Whether a task has come to its end, whatever that is.
 pub(super) fn is_over(task: &Task) -> bool {
-    matches!(state(task), TaskState::COMPLETE | TaskState::FAILED | TaskState::REJECTED | TaskState::SHUTDOWN)
+    use TaskState::{COMPLETE, FAILED, ORPHANED, REJECTED, REMOVE, SHUTDOWN};
+    matches!(state(task), COMPLETE | SHUTDOWN | FAILED | REJECTED | REMOVE | ORPHANED)
 }
 
 fn of_task(task: &Task, last_end: Option<&Task>, is_final: bool, look: &Look) -> (Health, Option<Trouble>) {

@@ -1,10 +1,10 @@
 //! Taking things away: a whole stack, or what it no longer has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::Service;
+use bollard::models::{Service, Task};
 use bollard::query_parameters::InspectNetworkOptions;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -13,13 +13,17 @@ use windflow_core::target::{Context, Stack, TargetError, TargetErrorKind, diff};
 use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
+use super::health::is_over;
 use super::look::Look;
 use super::parts;
 use super::services::superfluous;
-use crate::engine::is_missing;
+use crate::engine::{is_missing, listing};
 
 /// How long what has been stopped may hold on to its networks, beside the grace period of its services.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it takes until a removal that has not come about is asked for again; longer each time.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 impl SwarmTarget {
     pub(super) async fn remove_service(
@@ -107,14 +111,19 @@ impl SwarmTarget {
         let mut pulse = self.pulse().await?;
         for (name, id) in networks {
             let what = format!("removing the network {name}");
+            let (mut late, mut next, mut pause) = (None, Instant::now(), AGAIN);
             loop {
-                // Tasks that are ending are still on it. The Swarm may let go of it before, and then the node that is
-                // talked to has it until they have ended.
-                let late = match docker.remove_network(&id).await {
-                    Ok(()) => None,
-                    Err(error) if is_missing(&error) || is_in_use(&error) || is_unknown(&error) => Some(error),
-                    Err(error) => return Err(self.engine.failed(&what, &error).in_stack(stack)),
-                };
+                let now = Instant::now();
+                // Tasks that are ending are still on it: nothing is asked of the Swarm that it would refuse.
+                if now >= next && (now >= until || !self.has_tasks(&id).await?) {
+                    late = match docker.remove_network(&id).await {
+                        Ok(()) => None,
+                        Err(error) if is_missing(&error) || is_in_use(&error) || is_unknown(&error) => Some(error),
+                        Err(error) => return Err(self.engine.failed(&what, &error).in_stack(stack)),
+                    };
+                    // The node that is talked to may have it a little longer than the Swarm.
+                    (next, pause) = (Instant::now() + pause, pause * 2);
+                }
                 let there = docker.inspect_network(&id, None::<InspectNetworkOptions>);
                 if self.engine.find(&what, there).await?.is_none() {
                     break;
@@ -137,6 +146,17 @@ impl SwarmTarget {
             }
         }
         Ok(())
+    }
+
+    /// Whether tasks, of whomever, are on a network and have not ended.
+    async fn has_tasks(&self, network: &str) -> Result<bool, TargetError> {
+        let docker = self.engine.docker().await?;
+        let all = self.engine.ask("listing tasks", listing::tasks(docker, &HashMap::new())).await?;
+        let is_on = |task: &Task| {
+            let asked = task.spec.iter().flat_map(|spec| spec.networks.iter().flatten());
+            asked.into_iter().any(|asked| asked.target.as_deref() == Some(network))
+        };
+        Ok(all.iter().any(|task| is_on(task) && !is_over(task)))
     }
 
     async fn remove_files(&self, _: &Context, look: &Look, kept: &BTreeSet<String>) -> Result<(), TargetError> {

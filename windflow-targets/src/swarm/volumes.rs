@@ -19,11 +19,8 @@ use super::look::Look;
 use super::names;
 use super::parts::volume_names;
 use super::render::RETAINED;
-use super::take_down::is_in_use;
+use super::take_down::{AGAIN, is_in_use};
 use crate::engine::is_missing;
-
-/// How long it takes until it is tried again to remove what was in use although nothing seemed to mount it.
-const AGAIN: Duration = Duration::from_secs(1);
 
 impl Look {
     /// What a volume is called in the stack, when it is the stack's.
@@ -185,12 +182,15 @@ impl SwarmTarget {
         for (_, volume) in unwanted(&look, None) {
             let what = format!("removing the volume {}", volume.name);
             cx.progress(&what);
+            let (mut next, mut pause) = (Instant::now(), AGAIN);
             loop {
-                let mut pause = Duration::from_millis(500);
-                if !self.is_mounted(&volume.name).await? || Instant::now() >= until {
+                let now = Instant::now();
+                if now >= next && (now >= until || !self.is_mounted(&volume.name).await?) {
                     match docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
                         Err(error) if is_missing(&error) => break,
-                        Err(error) if is_in_use(&error) && Instant::now() < until => pause = AGAIN,
+                        Err(error) if is_in_use(&error) && now < until => {
+                            (next, pause) = (Instant::now() + pause, pause * 2);
+                        }
                         done => {
                             let done = self.engine.tell(&what, std::future::ready(done)).await;
                             done.map_err(|error| error.in_stack(stack))?;
@@ -203,7 +203,7 @@ impl SwarmTarget {
                     () = cx.cancel().cancelled() => {
                         return Err(self.error(stack, TargetErrorKind::Cancelled, format!("stopped {what}")));
                     }
-                    () = pulse.beat(pause) => {}
+                    () = pulse.beat(Duration::from_millis(500)) => {}
                 }
             }
         }
