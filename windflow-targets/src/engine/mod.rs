@@ -12,6 +12,7 @@ pub(crate) mod listing;
 mod logs;
 pub(crate) mod mark;
 mod moment;
+mod reference;
 mod registry;
 mod root;
 #[cfg(feature = "docker-ssh")]
@@ -27,6 +28,7 @@ pub(crate) use image::{Image, ensure, local, policy_problem};
 pub(crate) use last_look::LastLook;
 pub(crate) use logs::lines;
 pub(crate) use moment::parse_moment;
+pub(crate) use reference::name_problem;
 pub(crate) use registry::credentials;
 pub use registry::{RegistryLogin, RegistryLogins};
 pub(crate) use root::{gives_away, volumes_give_away};

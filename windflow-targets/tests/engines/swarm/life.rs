@@ -89,6 +89,17 @@ async fn what_services_say_is_read_and_commands_run_inside_of_them() {
         lines,
         ["one.0 first", "one.0 second", "one.1 first", "one.1 second", "two.0 line 1", "two.0 line 2", "two.0 line 3"]
     );
+    let nope = ServiceRef::service(stack.name.clone(), "nope".parse().unwrap());
+    for follow in [false, true] {
+        let mut lines = target.logs(&cx, &nope, LogOptions { follow, ..LogOptions::default() });
+        let error = lines.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind, TargetErrorKind::NotFound);
+        assert_eq!(
+            (error.message.as_str(), error.hint.as_deref()),
+            ("there is no service 'nope'", Some("known: one, two"))
+        );
+        assert!(lines.next().await.is_none());
+    }
     let two = ServiceRef::service(stack.name.clone(), "two".parse().unwrap());
     let tail = LogOptions { tail: Some(2), ..LogOptions::default() };
     assert_eq!(all(tail, two.clone()).collect::<Vec<_>>().await, ["two.0 line 2", "two.0 line 3"]);
