@@ -23,6 +23,9 @@ const SILENT: Duration = Duration::from_secs(10);
 /// While nothing is told one looks again this often.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often a Swarm is asked for tasks that it does not make.
+const ASKED: u32 = 3;
+
 /// What one apply has seen so far.
 pub(super) struct Track {
     /// What was made or changed, and when.
@@ -33,12 +36,22 @@ pub(super) struct Track {
     before: BTreeSet<String>,
     since: BTreeMap<String, Instant>,
     told: BTreeMap<ServiceName, Health>,
+    /// How often the Swarm was asked for tasks that it does not make.
+    asked: BTreeMap<ServiceName, u32>,
 }
 
 impl Track {
     pub fn new(pulse: Pulse, until: Instant, look: &Look) -> Self {
         let before = look.tasks.iter().filter(|task| is_over(task)).filter_map(|task| task.id.clone()).collect();
-        Self { touched: BTreeMap::new(), until, pulse, before, since: BTreeMap::new(), told: BTreeMap::new() }
+        Self {
+            touched: BTreeMap::new(),
+            until,
+            pulse,
+            before,
+            since: BTreeMap::new(),
+            told: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
     }
 
     /// How long something has been so without a break.
@@ -103,6 +116,7 @@ impl SwarmTarget {
                     Whole::Never(why) => return Ok(Some(why)),
                 },
             };
+            self.ask_for_tasks(cx, stack, &judged, look, track).await?;
             if Instant::now() >= track.until {
                 let seconds = self.config.health_timeout.as_secs();
                 return Ok(Some(format!("not healthy within {seconds} s: {}", waiting(stack, &judged))));
@@ -120,6 +134,28 @@ impl SwarmTarget {
                 () = track.pulse.beat(soon) => {}
             }
         }
+    }
+
+    /// Has the Swarm look again at services for which it makes no tasks.
+    async fn ask_for_tasks(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        judged: &BTreeMap<ServiceName, Judged>,
+        look: &Look,
+        track: &mut Track,
+    ) -> Result<(), TargetError> {
+        for (name, _) in judged.iter().filter(|(_, found)| found.lacks_tasks) {
+            let (Some(found), Some(service)) = (look.service(name), stack.services.get(name)) else { continue };
+            let version = found.version.as_ref().and_then(|version| version.index).unwrap_or(0);
+            let asked = track.asked.get(name).copied().unwrap_or(0);
+            if asked < ASKED && track.lasts(format!("{name} lacks tasks at {version}")) >= LOOK {
+                let same = found.spec.clone().unwrap_or_default();
+                self.update_service(cx, stack, name, service, same, found).await?;
+                track.asked.insert(name.clone(), asked + 1);
+            }
+        }
+        Ok(())
     }
 
     /// Why it will not come, if that is known.
@@ -238,9 +274,10 @@ impl SwarmTarget {
         let Some(task) = task else { return String::new() };
         let found = look.tasks.iter().find(|found| found.id.as_deref() == Some(task));
         let container = found.and_then(|task| task.status.as_ref()?.container_status.as_ref()?.container_id.clone());
+        // What never had a container has written nothing.
+        let Some(container) = container.filter(|container| !container.is_empty()) else { return String::new() };
         let mut said = String::new();
-        if let Some(container) = container.filter(|container| !container.is_empty())
-            && let Ok(docker) = self.engine.docker().await
+        if let Ok(docker) = self.engine.docker().await
             && let Ok(found) =
                 docker.inspect_container(&container, None::<bollard::query_parameters::InspectContainerOptions>).await
             && found.state.is_some_and(|state| state.oom_killed == Some(true))

@@ -6,7 +6,7 @@ use bollard::models::{
     EndpointPortConfigPublishModeEnum as Publish, EndpointSpecModeEnum, Service,
     ServiceUpdateStatusStateEnum as Update, Task, TaskSpec, TaskSpecRestartPolicyConditionEnum as On, TaskState,
 };
-use windflow_core::target::{Health, Mode, ObservedInstance};
+use windflow_core::target::{Health, Mode, ObservedInstance, Service as Ours};
 
 use super::look::Look;
 use super::read::{Names, service as read};
@@ -34,6 +34,8 @@ pub(super) struct Judged {
     pub trouble: Option<Trouble>,
     /// The task that tells most about the trouble.
     pub task: Option<String>,
+    /// Whether there are places for which the Swarm has made no task, and nothing that could be why.
+    pub lacks_tasks: bool,
 }
 
 /// Whether a task runs what the service says now. Where tasks may be placed does not matter to one that is placed.
@@ -82,6 +84,13 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         // The first slot of a job has no number either, and its tasks may be on one node after the other.
         let node = if is_global { task.node_id.clone().unwrap_or_default() } else { String::new() };
         slots.entry((task.slot.unwrap_or(0), node)).or_default().push(task);
+    }
+    if wanted.mode == Mode::Replicated {
+        // Where there are to be fewer now, those that go leave the tasks that had ended before.
+        let too_many = slots.len().saturating_sub(wanted.replicas.0 as usize);
+        let left = slots.iter().rev().filter(|(_, tasks)| !tasks.iter().any(|task| is_wanted(task)));
+        let left: Vec<(i64, String)> = left.map(|(slot, _)| slot.clone()).take(too_many).collect();
+        slots.retain(|slot, _| !left.contains(slot));
     }
     let mut instances = Vec::new();
     let mut troubles: Vec<(Trouble, Option<String>)> = Vec::new();
@@ -169,7 +178,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         Some(Trouble::Soon(why) | Trouble::Stuck(why)) => health = Health::Unhealthy { why: why.clone() },
         None => {}
     }
-    Judged { health, instances, trouble, task }
+    Judged { health, instances, trouble, task, lacks_tasks: lacks_tasks(service, &wanted, look) }
 }
 
 /// Of what the Swarm has ended by itself: the same with the reason of the task that it was ended for, and that task.
@@ -193,6 +202,16 @@ pub(super) fn with_reason(
 
 pub(super) fn state(task: &Task) -> TaskState {
     task.status.as_ref().and_then(|status| status.state).unwrap_or(TaskState::NEW)
+}
+
+/// A Swarm that is asked for more instances while it still takes away tasks that were not to be started again counts them
+/// as there, and makes no others when they are gone.
+fn lacks_tasks(service: &Service, wanted: &Ours, look: &Look) -> bool {
+    let goes = |task: &&Task| task.desired_state == Some(TaskState::REMOVE);
+    let slots: BTreeSet<i64> = look.tasks_of(service).filter_map(|task| task.slot).collect();
+    wanted.mode == Mode::Replicated
+        && slots.len() < wanted.replicas.0 as usize
+        && look.tasks_of(service).find(goes).is_none()
 }
 
 /// Whether the Swarm wants a task to run, or to have run.

@@ -114,7 +114,7 @@ impl SwarmTarget {
             .map_err(|error| error.in_stack(&stack.name).in_service(name))
     }
 
-    async fn update_service(
+    pub(super) async fn update_service(
         &self,
         cx: &Context,
         stack: &Stack,

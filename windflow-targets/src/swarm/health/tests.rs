@@ -112,6 +112,23 @@ fn ends_before_tell_nothing_of_what_has_begun_since() {
 }
 
 #[test]
+fn what_is_wanted_no_more_tells_nothing() {
+    let any = service(On::ANY, 1);
+    let with = |desired, task| Task { desired_state: Some(desired), ..task };
+    let running = |n| with(TaskState::RUNNING, task(&any, n, 1, TaskState::RUNNING, ""));
+    let failed = |n| with(TaskState::SHUTDOWN, task(&any, n, 2, TaskState::FAILED, "task: non-zero exit (3)"));
+    let fewer = judged(&any, vec![running(1), failed(2), failed(3)]);
+    assert_eq!((fewer.health, fewer.instances.len()), (Health::Healthy, 1));
+    // An update that the Swarm has taken back may leave a task that is older than the last one.
+    let shut = with(TaskState::SHUTDOWN, task(&any, 2, 1, TaskState::SHUTDOWN, ""));
+    assert_eq!(judged(&any, vec![running(1), shut]).health, Health::Healthy);
+    let two = service(On::ANY, 2);
+    assert!(judged(&two, vec![running(1)]).lacks_tasks);
+    let goes = with(TaskState::REMOVE, task(&two, 2, 2, TaskState::RUNNING, ""));
+    assert!(!judged(&two, vec![running(1), goes]).lacks_tasks, "what goes may be why");
+}
+
+#[test]
 fn what_may_be_tried_so_often_is_over_when_the_swarm_says_so() {
     let mut few = service(On::ANY, 1);
     let template = few.spec.as_mut().unwrap().task_template.as_mut().unwrap();

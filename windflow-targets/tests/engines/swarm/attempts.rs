@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use windflow_bed::Cut;
 use windflow_core::target::{
-    Applied, Context, EnvValue, Exec, FailureAction, Health, Mode, Mount, MountKind, Order, Restart, RestartPolicy,
-    Service, ServiceRef, Stack, Target as _, TargetExt as _, UpdateConfig, Volume,
+    Applied, Context, Desired, EnvValue, Exec, FailureAction, Health, Mode, Mount, MountKind, Order, Replicas, Restart,
+    RestartPolicy, Service, ServiceRef, Stack, Target as _, TargetExt as _, UpdateConfig, Volume,
 };
 
-use super::place::{Place, sh};
+use super::place::{Place, port, sh, web};
 
 fn quickly(on: Restart, max_attempts: Option<u32>) -> RestartPolicy {
     RestartPolicy { delay: Some(Duration::from_millis(100)), max_attempts, ..RestartPolicy::on(on) }
@@ -118,4 +119,51 @@ async fn an_update_that_the_swarm_takes_back_is_told_with_the_reason_of_its_task
     assert!(why.contains("one: the Swarm has taken it back by itself: "), "{why}");
     assert!(why.contains(": on node ") && why.contains("non-zero exit (5)"), "{why}");
     assert!(why.ends_with("last lines: broken"), "{why}");
+}
+
+/// Scales a service of which one instance alone can run, is killed while it goes back, and does it again.
+async fn scaled_in_vain(mut one: Service, volume: bool, when: Cut) {
+    let place = Place::new();
+    let target = place.target();
+    if volume {
+        one.volumes = vec![Mount::new(MountKind::Volume, Some("data".to_owned()), "/data")];
+    }
+    let mut stack = place.stack([("one", one)]);
+    stack.volumes = volume.then(|| ("data".to_owned(), Volume::default())).into_iter().collect();
+    target.deploy(&Context::new("one"), stack.clone()).await.unwrap();
+    let mut three = stack.clone();
+    three.services.get_mut("one").unwrap().replicas = Replicas(3);
+    let cx = Context::new("three");
+    let plan = target.plan_for(&cx, &Desired::Present(three)).await.unwrap();
+    // What is intended is written down, the service is updated, and updated back.
+    place.proxy.cut_at(3, when);
+    let cut = target.apply(&cx, &plan).await.unwrap_err();
+    assert!(place.proxy.is_cut(), "{cut}");
+    place.proxy.heal().unwrap();
+    let again = target.apply(&cx, &plan).await;
+    let Applied::RolledBack { to: Some(1), why } = again.as_ref().unwrap() else {
+        panic!("only one can run: {again:?}")
+    };
+    assert!(!why.contains("not healthy within"), "{why}");
+    assert!(target.drift(&Context::new("drift"), &stack.name).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scale_that_was_killed_while_it_went_back_and_finds_no_place_is_judged_again() {
+    for when in [Cut::Before, Cut::After] {
+        scaled_in_vain(web(port(), "1"), false, when).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scale_that_was_killed_while_it_went_back_from_tasks_that_end_is_judged_again() {
+    for restart in [RestartPolicy::default(), quickly(Restart::Always, None)] {
+        for when in [Cut::Before, Cut::After] {
+            let alone = "trap 'test -z \"$mine\" || rmdir /data/held; exit 0' TERM; \
+                         mkdir /data/held && mine=1 || exit 3; while true; do sleep 0.1; done";
+            let mut one = Service { restart: restart.clone(), ..sh(alone) };
+            one.stop_grace_period = Some(Duration::from_secs(5));
+            scaled_in_vain(one, true, when).await;
+        }
+    }
 }
