@@ -161,7 +161,7 @@ async fn a_scale_that_was_killed_while_it_went_back_from_tasks_that_end_is_judge
         for when in [Cut::Before, Cut::After] {
             let alone = "trap 'test -z \"$mine\" || rmdir /data/held; exit 0' TERM; \
                          mkdir /data/held && mine=1 || exit 3; while true; do sleep 0.1; done";
-            let mut one = Service { restart: restart.clone(), ..sh(alone) };
+            let mut one = Service { restart, ..sh(alone) };
             one.stop_grace_period = Some(Duration::from_secs(5));
             scaled_in_vain(one, true, when).await;
         }

@@ -95,7 +95,7 @@ async fn what_is_kept_is_told_and_a_later_destroy_finds_it_by_the_stack_s_name()
     let kept = format!(
         "volumes.old: the volume '{old}' is kept with what is in it (a destroy with --allow-destroy volume removes it)"
     );
-    assert_eq!(plan.degradations, [kept.clone()]);
+    assert_eq!(plan.degradations, std::slice::from_ref(&kept));
     // Tasks that have ended hold on to it: nothing is promised that is not done.
     assert!(!plan.changes.iter().any(|change| change.path.starts_with("volumes.")), "{:?}", plan.changes);
     target.apply(&agreed("two"), &plan).await.unwrap();
