@@ -11,6 +11,13 @@ pub(crate) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
+/// What to do with an engine that is no manager of a Swarm.
+pub(crate) const NO_MANAGER: &str = "make it one with 'docker swarm init', or name a manager";
+
+fn is_no_manager(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("not a swarm manager"))
+}
+
 /// A call that failed: what it was, and whether it may have changed something.
 pub(crate) struct Failure<'a> {
     pub target: &'a TargetName,
@@ -25,6 +32,9 @@ impl Failure<'_> {
         if let Some(hint) = door(error).map(|(_, hint)| hint) {
             return failed.with_hint(hint);
         }
+        if is_no_manager(error) {
+            return failed.with_hint(NO_MANAGER);
+        }
         match kind {
             TargetErrorKind::Unreachable => failed.with_hint("is the engine running, and may this user reach it?"),
             TargetErrorKind::Denied => failed.with_hint("the engine refuses this user"),
@@ -34,6 +44,8 @@ impl Failure<'_> {
 
     fn meaning(&self, error: &Error) -> (TargetErrorKind, String) {
         match error {
+            // It answers 503, which elsewhere means that asking again may help.
+            _ if is_no_manager(error) => (TargetErrorKind::Refused, "the engine is no manager of a Swarm".to_owned()),
             _ if door(error).is_some_and(|(is_refusal, _)| is_refusal) => (TargetErrorKind::Denied, deepest(error)),
             Error::DockerResponseServerError { status_code, message } => {
                 (self.status(*status_code), format!("the engine says: {}", first_line(message)))
@@ -151,6 +163,12 @@ mod tests {
         assert_eq!(kind(true, 503).kind, TargetErrorKind::Unknown);
         assert_eq!(kind(false, 503).kind, TargetErrorKind::Unreachable);
         assert_eq!(kind(true, 409).to_string(), "engine: creating web: the engine says: no");
+        let error = Error::DockerResponseServerError {
+            status_code: 503,
+            message: "This node is not a swarm manager. Use \"docker swarm init\"".to_owned(),
+        };
+        let left = Failure { target: &target, what: "listing services", mutates: false }.of(&error);
+        assert_eq!((left.kind, left.hint.as_deref()), (TargetErrorKind::Refused, Some(NO_MANAGER)));
         let silent = Failure { target: &target, what: "listing", mutates: false }.of(&Error::RequestTimeoutError);
         assert!(silent.is_connection(), "{silent}");
     }

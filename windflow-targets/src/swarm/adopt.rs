@@ -1,11 +1,11 @@
 //! What runs there and is not ours, and how it becomes ours without a task being touched.
 //!
 //! Labels of a service are not those of its containers: they can be changed, and no task is replaced. So what is taken
-//! over gets our labels. Networks cannot be labelled, so their ids are kept on record.
+//! over gets our labels. Networks and volumes cannot be labelled, so it is kept on record which they are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bollard::models::{Service, ServiceSpec};
+use bollard::models::{MountType, Service, ServiceSpec};
 use bollard::query_parameters::{ListConfigsOptionsBuilder, UpdateServiceOptionsBuilder};
 use serde_json::json;
 use windflow_core::target::{Context, Desired, Discovered, Revision, Stack, TargetError, TargetErrorKind};
@@ -13,6 +13,7 @@ use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
 use super::look::{label, labels_of};
+use super::parts::volume_names;
 use super::records::Adopted;
 use super::render::{Bound, service as render};
 use super::services::restarts_with;
@@ -24,14 +25,12 @@ const NAMESPACE: &str = "com.docker.stack.namespace";
 
 impl SwarmTarget {
     async fn all_services(&self) -> Result<Vec<Service>, TargetError> {
-        self.manager().await?;
         let docker = self.engine.docker().await?;
         self.engine.ask("listing services", listing::services(docker, &HashMap::new())).await
     }
 
     /// Our stacks that are there, whole or in part.
     pub(super) async fn our_stacks(&self) -> Result<Vec<StackName>, TargetError> {
-        self.manager().await?;
         let docker = self.engine.docker().await?;
         let ours = mark::of_owner(&self.config.owner);
         let options = ListConfigsOptionsBuilder::default().filters(&ours).build();
@@ -142,7 +141,8 @@ impl SwarmTarget {
                 return Err(gone());
             }
         }
-        let adopted = Adopted { networks: self.networks_of(wanted, &theirs, &look)? };
+        let adopted =
+            Adopted { networks: self.networks_of(wanted, &theirs, &look)?, volumes: volumes_of(wanted, &theirs) };
         self.keep_adopted(&wanted.name, &adopted).await?;
         for (name, service) in &theirs {
             self.mark_service(cx, wanted, name, service).await?;
@@ -214,4 +214,17 @@ impl SwarmTarget {
         let options = UpdateServiceOptionsBuilder::default().version(version).registry_auth_from("spec").build();
         self.engine.tell(&what, docker.update_service(&id, spec, options, None)).await.map(|_| ())
     }
+}
+
+/// What the volumes of what is taken over are really called, by the stack's names for them.
+fn volumes_of(wanted: &Stack, theirs: &BTreeMap<ServiceName, &Service>) -> BTreeMap<String, String> {
+    let containers =
+        theirs.values().filter_map(|service| service.spec.as_ref()?.task_template.as_ref()?.container_spec.as_ref());
+    let mounts = containers.flat_map(|container| container.mounts.iter().flatten());
+    let used: BTreeSet<&str> = mounts
+        .filter(|mount| mount.typ == Some(MountType::VOLUME))
+        .filter_map(|mount| mount.source.as_deref())
+        .collect();
+    let named = volume_names(wanted).into_iter().filter(|(real, _)| used.contains(real.as_str()));
+    named.map(|(real, name)| (name, real)).filter(|(name, _)| !wanted.volumes[name].external).collect()
 }

@@ -25,7 +25,9 @@ impl SwarmTarget {
         let name = plan.desired.stack();
         diff::check_bound(plan, &self.config.owner, &self.config.name)?;
         let look = self.look(name).await?;
-        if matches!(plan.desired, Desired::Absent(_)) && look.is_empty() {
+        let volumes = plan.consents.allows_destroy("volume");
+        let keeps_nothing = !volumes || look.our_volumes().is_empty();
+        if matches!(plan.desired, Desired::Absent(_)) && look.is_empty() && keeps_nothing {
             return Ok(Applied::Nothing);
         }
         let observed = self.in_force(name, &look);
@@ -57,7 +59,7 @@ impl SwarmTarget {
             Desired::Present(stack) => self.bring_up(cx, plan, stack, &mine, values, look).await,
             Desired::Absent(_) => {
                 self.note(name, &mine, &look.records).await?;
-                self.take_down(cx, name, plan.consents.allows_destroy("volume")).await?;
+                self.take_down(cx, name, volumes).await?;
                 Ok(Applied::Revision(None))
             }
         }
@@ -74,6 +76,7 @@ impl SwarmTarget {
     ) -> Result<Applied, TargetError> {
         let name = &stack.name;
         self.check_size(stack)?;
+        self.check_volumes(stack, &look)?;
         let current = look.records.current().cloned();
         // What is current already is only put right again, and stays the revision it is.
         let restored = current.as_ref().filter(|current| diff::is_revision(stack, current));
@@ -169,7 +172,7 @@ impl SwarmTarget {
         look: &mut Look,
     ) -> Result<Option<String>, TargetError> {
         let until = Instant::now() + self.config.health_timeout;
-        let mut track = Track::new(self.pulse().await?, until);
+        let mut track = Track::new(self.pulse().await?, until, look);
         let bound = self.ensure_parts(cx, stack, values, look).await?;
         self.make_room(cx, stack, look).await?;
         for name in stack.start_order() {

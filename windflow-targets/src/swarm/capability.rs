@@ -6,7 +6,7 @@ use windflow_core::target::{
     Restart, Service, Stack, Strategy, diff,
 };
 
-use crate::engine::{gives_away, mark, volumes_give_away};
+use crate::engine::{gives_away, mark, name_problem, volumes_give_away};
 
 /// The fields of a service that end up nowhere in the Swarm: they say how we go about it.
 pub(super) const OURS_ALONE: [&str; 2] = ["depends_on", "rollout"];
@@ -116,6 +116,9 @@ impl Problems {
     }
 
     fn of(&mut self, service: &Service, api: (usize, usize)) {
+        if let Some(why) = service.image.as_deref().and_then(name_problem) {
+            self.push("image", why);
+        }
         self.of_replacing(service);
         self.of_ports(service);
         for (n, mount) in service.volumes.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Waiting for services to be as they should, and knowing early when they will not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bollard::models::{
@@ -12,7 +12,7 @@ use windflow_core::ServiceName;
 use windflow_core::target::{Condition, Context, Health, Stack, TargetError, TargetErrorKind};
 
 use super::SwarmTarget;
-use super::health::{Judged, Trouble, judge, state};
+use super::health::{Judged, Trouble, is_over, judge_since, state, with_reason};
 use super::look::{Look, name_of};
 use super::pulse::Pulse;
 
@@ -23,19 +23,35 @@ const SILENT: Duration = Duration::from_secs(10);
 /// While nothing is told one looks again this often.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often a Swarm is asked for tasks that it does not make.
+const ASKED: u32 = 3;
+
 /// What one apply has seen so far.
 pub(super) struct Track {
     /// What was made or changed, and when.
     pub touched: BTreeMap<ServiceName, Instant>,
     pub until: Instant,
     pub pulse: Pulse,
+    /// The tasks that had ended before it began.
+    before: BTreeSet<String>,
     since: BTreeMap<String, Instant>,
     told: BTreeMap<ServiceName, Health>,
+    /// How often the Swarm was asked for tasks that it does not make.
+    asked: BTreeMap<ServiceName, u32>,
 }
 
 impl Track {
-    pub fn new(pulse: Pulse, until: Instant) -> Self {
-        Self { touched: BTreeMap::new(), until, pulse, since: BTreeMap::new(), told: BTreeMap::new() }
+    pub fn new(pulse: Pulse, until: Instant, look: &Look) -> Self {
+        let before = look.tasks.iter().filter(|task| is_over(task)).filter_map(|task| task.id.clone()).collect();
+        Self {
+            touched: BTreeMap::new(),
+            until,
+            pulse,
+            before,
+            since: BTreeMap::new(),
+            told: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
     }
 
     /// How long something has been so without a break.
@@ -68,7 +84,7 @@ impl SwarmTarget {
             let judged: BTreeMap<ServiceName, Judged> = look
                 .services
                 .iter()
-                .filter_map(|service| Some((name_of(service)?, judge(service, look))))
+                .filter_map(|service| Some((name_of(service)?, judge_since(service, look, &track.before))))
                 .filter(|(name, _)| stack.services.contains_key(name))
                 .collect();
             let running = judged.values().flat_map(|found| &found.instances);
@@ -100,6 +116,7 @@ impl SwarmTarget {
                     Whole::Never(why) => return Ok(Some(why)),
                 },
             };
+            self.ask_for_tasks(cx, stack, &judged, look, track).await?;
             if Instant::now() >= track.until {
                 let seconds = self.config.health_timeout.as_secs();
                 return Ok(Some(format!("not healthy within {seconds} s: {}", waiting(stack, &judged))));
@@ -119,6 +136,28 @@ impl SwarmTarget {
         }
     }
 
+    /// Has the Swarm look again at services for which it makes no tasks.
+    async fn ask_for_tasks(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        judged: &BTreeMap<ServiceName, Judged>,
+        look: &Look,
+        track: &mut Track,
+    ) -> Result<(), TargetError> {
+        for (name, _) in judged.iter().filter(|(_, found)| found.lacks_tasks) {
+            let (Some(found), Some(service)) = (look.service(name), stack.services.get(name)) else { continue };
+            let version = found.version.as_ref().and_then(|version| version.index).unwrap_or(0);
+            let asked = track.asked.get(name).copied().unwrap_or(0);
+            if asked < ASKED && track.lasts(format!("{name} lacks tasks at {version}")) >= LOOK {
+                let same = found.spec.clone().unwrap_or_default();
+                self.update_service(cx, stack, name, service, same, found).await?;
+                track.asked.insert(name.clone(), asked + 1);
+            }
+        }
+        Ok(())
+    }
+
     /// Why it will not come, if that is known.
     async fn verdict(
         &self,
@@ -136,13 +175,11 @@ impl SwarmTarget {
                 Some(Update::ROLLBACK_STARTED | Update::ROLLBACK_COMPLETED | Update::ROLLBACK_PAUSED)
             );
             if went_back && track.touched.contains_key(*name) {
-                let ends = look
-                    .tasks_of(service)
-                    .filter(|task| matches!(state(task), TaskState::FAILED | TaskState::REJECTED));
-                let last = ends.max_by_key(|task| task.version.as_ref().and_then(|version| version.index));
-                let said = self.last_words(cx, last.and_then(|task| task.id.as_deref()), look).await;
                 let message = status.message.unwrap_or_default();
-                return Some(format!("{name}: the Swarm has taken it back by itself: {message}{said}"));
+                let what = format!("the Swarm has taken it back by itself: {message}");
+                let (why, task) = with_reason(what, service, look, &track.before);
+                let said = self.last_words(cx, task.as_deref(), look).await;
+                return Some(format!("{name}: {why}{said}"));
             }
             let why = match &found.trouble {
                 Some(Trouble::Now(why)) => Some(why),
@@ -237,9 +274,10 @@ impl SwarmTarget {
         let Some(task) = task else { return String::new() };
         let found = look.tasks.iter().find(|found| found.id.as_deref() == Some(task));
         let container = found.and_then(|task| task.status.as_ref()?.container_status.as_ref()?.container_id.clone());
+        // What never had a container has written nothing.
+        let Some(container) = container.filter(|container| !container.is_empty()) else { return String::new() };
         let mut said = String::new();
-        if let Some(container) = container.filter(|container| !container.is_empty())
-            && let Ok(docker) = self.engine.docker().await
+        if let Ok(docker) = self.engine.docker().await
             && let Ok(found) =
                 docker.inspect_container(&container, None::<bollard::query_parameters::InspectContainerOptions>).await
             && found.state.is_some_and(|state| state.oom_killed == Some(true))

@@ -1,18 +1,18 @@
 //! How a service is, from its tasks. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::{
     EndpointPortConfigPublishModeEnum as Publish, EndpointSpecModeEnum, Service,
     ServiceUpdateStatusStateEnum as Update, Task, TaskSpec, TaskSpecRestartPolicyConditionEnum as On, TaskState,
 };
-use windflow_core::target::{Health, Mode, ObservedInstance};
+use windflow_core::target::{Health, Mode, ObservedInstance, Service as Ours};
 
 use super::look::Look;
 use super::read::{Names, service as read};
 use crate::engine::parse_moment;
 
-/// So many ends of a service that is to be started again, and it is known to end again and again.
+/// So many ends of a service that is to be started again without end, and it is known to end again and again.
 const ENOUGH: usize = 2;
 
 /// Why a service is not ready, and how sure that is.
@@ -34,6 +34,8 @@ pub(super) struct Judged {
     pub trouble: Option<Trouble>,
     /// The task that tells most about the trouble.
     pub task: Option<String>,
+    /// Whether there are places for which the Swarm has made no task, and nothing that could be why.
+    pub lacks_tasks: bool,
 }
 
 /// Whether a task runs what the service says now. Where tasks may be placed does not matter to one that is placed.
@@ -56,37 +58,72 @@ pub(super) fn is_current(task: &Task, service: &Service) -> bool {
 }
 
 pub(super) fn judge(service: &Service, look: &Look) -> Judged {
+    judge_since(service, look, &BTreeSet::new())
+}
+
+/// The same for whoever has begun something: tasks that had ended before, these, tell nothing about it.
+pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<String>) -> Judged {
     let spec = service.spec.clone().unwrap_or_default();
     let wanted = read(&spec, &Names::default());
-    let policy = spec.task_template.as_ref().and_then(|task| task.restart_policy.as_ref()?.condition);
+    let restart = spec.task_template.as_ref().and_then(|task| task.restart_policy.clone()).unwrap_or_default();
+    let policy = restart.condition;
     let once = policy == Some(On::NONE);
+    let is_global = matches!(wanted.mode, Mode::Global | Mode::GlobalJob);
+    let most = restart.max_attempts.and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0);
+    // A task that says the same may be of a time before the service said something else.
+    let begun = service.update_status.as_ref().and_then(|status| parse_moment(status.started_at.as_deref()?));
+    let is_old = |task: &Task| {
+        let made = task.created_at.as_deref().and_then(parse_moment);
+        task.id.as_ref().is_some_and(|id| before.contains(id)) || begun.is_some_and(|begun| made < Some(begun))
+    };
     let mut slots: BTreeMap<(i64, String), Vec<&Task>> = BTreeMap::new();
     for task in look.tasks_of(service).filter(|task| is_current(task, service)) {
         if task.desired_state == Some(TaskState::REMOVE) {
             continue;
         }
-        let node = if task.slot.is_none() { task.node_id.clone().unwrap_or_default() } else { String::new() };
+        // The first slot of a job has no number either, and its tasks may be on one node after the other.
+        let node = if is_global { task.node_id.clone().unwrap_or_default() } else { String::new() };
         slots.entry((task.slot.unwrap_or(0), node)).or_default().push(task);
+    }
+    if wanted.mode == Mode::Replicated {
+        // Where there are to be fewer now, those that go leave the tasks that had ended before.
+        let too_many = slots.len().saturating_sub(wanted.replicas.0 as usize);
+        let left = slots.iter().rev().filter(|(_, tasks)| !tasks.iter().any(|task| is_wanted(task)));
+        let left: Vec<(i64, String)> = left.map(|(slot, _)| slot.clone()).take(too_many).collect();
+        slots.retain(|slot, _| !left.contains(slot));
     }
     let mut instances = Vec::new();
     let mut troubles: Vec<(Trouble, Option<String>)> = Vec::new();
     for tasks in slots.values_mut() {
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.created_at.as_deref().and_then(parse_moment)));
+        // When the Swarm changes its mind about an update, an earlier task may stay and a later one go.
+        tasks.sort_by_key(|task| {
+            std::cmp::Reverse((is_wanted(task), task.created_at.as_deref().and_then(parse_moment)))
+        });
         let ended = |task: &&&Task| match state(task) {
             TaskState::FAILED | TaskState::REJECTED => true,
             TaskState::COMPLETE => !once && policy != Some(On::ON_FAILURE) && !wanted.mode.is_job(),
             _ => false,
         };
-        let ends = tasks.iter().filter(ended).count();
         let newest = tasks[0];
+        let counts = |task: &&&Task| ended(task) && (task.id == newest.id || !is_old(task));
+        let ends = tasks.iter().filter(counts).count();
         // Its node is drained, or the service is not for it any more: the Swarm wants nothing of it there.
         let is_over = newest.desired_state == Some(TaskState::SHUTDOWN) && state(newest) == TaskState::SHUTDOWN;
         if newest.slot.is_none() && is_over {
             continue;
         }
         let runs = state(newest) == TaskState::RUNNING;
-        let last_end = tasks.iter().find(|task| ended(task)).copied();
-        let (mut health, trouble) = of_task(newest, last_end.filter(|_| !runs), ends, once, look);
+        // One that runs, or is done, has got over the ends before it.
+        let is_well = runs || (state(newest) == TaskState::COMPLETE && !ended(&&newest));
+        let last_end = tasks.iter().find(counts).copied().filter(|_| !is_well);
+        let is_final = match most {
+            _ if once => true,
+            // A Swarm runs a job again for ever, however often it was to be tried.
+            most if wanted.mode.is_job() => most.is_some_and(|most| ends > most),
+            Some(_) => ended(&&newest) && !is_wanted(newest),
+            None => ends >= ENOUGH,
+        };
+        let (mut health, trouble) = of_task(newest, last_end, is_final, look);
         // A job is ready when it is done.
         if wanted.mode.is_job() && health == Health::Healthy {
             health = Health::Starting;
@@ -97,7 +134,7 @@ pub(super) fn judge(service: &Service, look: &Look) -> Judged {
         instance.since = since.filter(|_| runs);
         instance.restarts = u32::try_from(tasks.len() - 1).unwrap_or(u32::MAX);
         instances.push(instance);
-        let told = last_end.filter(|_| !runs).unwrap_or(newest).id.clone();
+        let told = last_end.unwrap_or(newest).id.clone();
         troubles.extend(trouble.map(|trouble| (trouble, told)));
     }
     let count = match wanted.mode {
@@ -109,14 +146,14 @@ pub(super) fn judge(service: &Service, look: &Look) -> Judged {
     };
     let update = service.update_status.as_ref().and_then(|status| status.state);
     let message = service.update_status.as_ref().and_then(|status| status.message.clone()).unwrap_or_default();
-    match update {
-        Some(Update::PAUSED) => {
-            troubles.push((Trouble::Now(format!("the Swarm has paused its update: {message}")), None));
-        }
-        Some(Update::ROLLBACK_PAUSED) => {
-            troubles.push((Trouble::Now(format!("the Swarm has paused going back: {message}")), None));
-        }
-        _ => {}
+    let paused = match update {
+        Some(Update::PAUSED) => Some("the Swarm has paused its update"),
+        Some(Update::ROLLBACK_PAUSED) => Some("the Swarm has paused going back"),
+        _ => None,
+    };
+    if let Some(paused) = paused {
+        let (why, task) = with_reason(format!("{paused}: {message}"), service, look, before);
+        troubles.push((Trouble::Now(why), task));
     }
     instances.resize(instances.len().max(count), ObservedInstance::new("", Health::Starting));
     let missing = instances.iter().any(|instance| instance.id.is_empty());
@@ -141,17 +178,57 @@ pub(super) fn judge(service: &Service, look: &Look) -> Judged {
         Some(Trouble::Soon(why) | Trouble::Stuck(why)) => health = Health::Unhealthy { why: why.clone() },
         None => {}
     }
-    Judged { health, instances, trouble, task }
+    Judged { health, instances, trouble, task, lacks_tasks: lacks_tasks(service, &wanted, look) }
+}
+
+/// Of what the Swarm has ended by itself: the same with the reason of the task that it was ended for, and that task.
+pub(super) fn with_reason(
+    what: String,
+    service: &Service,
+    look: &Look,
+    before: &BTreeSet<String>,
+) -> (String, Option<String>) {
+    let message = service.update_status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
+    let ends = look.tasks_of(service).filter(|task| matches!(state(task), TaskState::FAILED | TaskState::REJECTED));
+    let ends = ends.filter(|task| task.id.as_ref().is_some_and(|id| !before.contains(id)));
+    // The Swarm names it as long as it does nothing else.
+    let is_named = |task: &Task| task.id.as_ref().is_some_and(|id| message.contains(id.as_str()));
+    let made = |task: &&Task| (is_named(task), task.created_at.as_deref().and_then(parse_moment));
+    match ends.max_by_key(made) {
+        Some(task) => (format!("{what}: {}", told(task, look)), task.id.clone()),
+        None => (what, None),
+    }
 }
 
 pub(super) fn state(task: &Task) -> TaskState {
     task.status.as_ref().and_then(|status| status.state).unwrap_or(TaskState::NEW)
 }
 
-fn of_task(task: &Task, last_end: Option<&Task>, ends: usize, once: bool, look: &Look) -> (Health, Option<Trouble>) {
+/// A Swarm that is asked for more instances while it still takes away tasks that were not to be started again counts them
+/// as there, and makes no others when they are gone.
+fn lacks_tasks(service: &Service, wanted: &Ours, look: &Look) -> bool {
+    let goes = |task: &&Task| task.desired_state == Some(TaskState::REMOVE);
+    let slots: BTreeSet<i64> = look.tasks_of(service).filter_map(|task| task.slot).collect();
+    wanted.mode == Mode::Replicated
+        && slots.len() < wanted.replicas.0 as usize
+        && look.tasks_of(service).find(goes).is_none()
+}
+
+/// Whether the Swarm wants a task to run, or to have run.
+fn is_wanted(task: &Task) -> bool {
+    !matches!(task.desired_state, Some(TaskState::SHUTDOWN | TaskState::REMOVE | TaskState::ORPHANED))
+}
+
+/// Whether a task has come to its end, whatever that is.
+pub(super) fn is_over(task: &Task) -> bool {
+    use TaskState::{COMPLETE, FAILED, ORPHANED, REJECTED, REMOVE, SHUTDOWN};
+    matches!(state(task), COMPLETE | SHUTDOWN | FAILED | REJECTED | REMOVE | ORPHANED)
+}
+
+fn of_task(task: &Task, last_end: Option<&Task>, is_final: bool, look: &Look) -> (Health, Option<Trouble>) {
     if let Some(end) = last_end {
         let why = told(end, look);
-        let is_known = once || ends >= ENOUGH || why.contains("No such image");
+        let is_known = is_final || why.contains("No such image");
         let trouble = if is_known { Trouble::Now(why.clone()) } else { Trouble::Soon(why.clone()) };
         let health = if is_known { Health::Failed { why } } else { Health::Unhealthy { why } };
         return (health, Some(trouble));
@@ -211,7 +288,7 @@ fn worst(instances: &[ObservedInstance], missing: bool) -> Health {
 
 /// Why nobody can reach a service that runs, if that is known: its address, or the ingress, leads nowhere.
 fn without_way(service: &Service, look: &Look) -> Option<String> {
-    if look.ipvs != Some(false) {
+    if look.manager.ipvs != Some(false) {
         return None;
     }
     let spec = service.spec.as_ref()?;

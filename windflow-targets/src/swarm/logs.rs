@@ -50,6 +50,21 @@ fn speakers(look: &Look, of: &ServiceRef) -> Vec<Speaker> {
     all
 }
 
+/// That a service is not there at all is no silence of its own.
+fn unknown(target: &SwarmTarget, look: &Look, of: &ServiceRef) -> Option<TargetError> {
+    let asked = of.service.as_ref()?;
+    let recorded = look.records.current().into_iter().flat_map(|current| current.stack.services.keys().cloned());
+    let there: BTreeSet<ServiceName> = look.services.iter().filter_map(name_of).chain(recorded).collect();
+    if there.contains(asked) {
+        return None;
+    }
+    let names: Vec<&str> = there.iter().map(ServiceName::as_str).collect();
+    let hint =
+        if names.is_empty() { "the stack is not there".to_owned() } else { format!("known: {}", names.join(", ")) };
+    let what = format!("there is no service '{asked}'");
+    Some(target.error(&of.stack, TargetErrorKind::NotFound, what).with_hint(hint))
+}
+
 /// A task that never had a container has written nothing.
 fn has_spoken(task: &Task) -> bool {
     let container = task.status.as_ref().and_then(|status| status.container_status.as_ref()?.container_id.as_deref());
@@ -130,7 +145,7 @@ impl SwarmTarget {
             .filter(|task| state(task) == TaskState::RUNNING)
             .filter(|task| slot.is_none() || task.slot == slot || task.slot.is_none())
             .collect();
-        let here = self.manager().await?.node.as_str();
+        let here = look.manager.node.as_str();
         let Some(task) = running.iter().find(|task| task.node_id.as_deref() == Some(here)) else {
             return Err(match running.first() {
                 None => absent("no instance of it is running".to_owned()),
@@ -164,6 +179,9 @@ async fn kept(target: SwarmTarget, cx: Context, of: ServiceRef, wanted: LogOptio
         Ok(look) => look,
         Err(error) => return stream::iter([Err(error)]).boxed(),
     };
+    if let Some(error) = unknown(&target, &look, &of) {
+        return stream::iter([Err(error)]).boxed();
+    }
     let now = cx.clock().now();
     let all = speakers(&look, &of).into_iter().map(|speaker| target.spoken(speaker, options(&wanted, false, now)));
     let all = futures_util::future::join_all(all).await;
@@ -247,6 +265,9 @@ impl Follow {
     /// Hears tasks that are new. Those that come to be later are heard from their first line on.
     async fn listen(&mut self, wanted: Option<&LogOptions>) -> Result<(), TargetError> {
         let look = self.target.look(&self.of.stack).await?;
+        if let Some(error) = unknown(&self.target, &look, &self.of).filter(|_| wanted.is_some()) {
+            return Err(error);
+        }
         // Those that have ended say nothing new to whoever comes later.
         self.over = look.is_empty();
         let all = LogOptions::default();

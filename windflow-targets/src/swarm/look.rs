@@ -1,8 +1,9 @@
 //! Everything that is read of a stack, in a number of calls that does not grow with it.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
-use bollard::models::{Config, Network, Node, Secret, Service, Task};
+use bollard::models::{Config, Network, Node, Secret, Service, Task, Volume};
 use bollard::query_parameters::{
     ListConfigsOptionsBuilder, ListNetworksOptions, ListNodesOptions, ListSecretsOptionsBuilder,
 };
@@ -12,7 +13,7 @@ use windflow_core::{ServiceName, StackName};
 use super::SwarmTarget;
 use super::ipvs;
 use super::records::Records;
-use crate::engine::{listing, mark, parse_moment};
+use crate::engine::{NO_MANAGER, listing, mark, parse_moment};
 
 /// What is there of a stack.
 #[derive(Clone, Debug, Default)]
@@ -25,18 +26,20 @@ pub(super) struct Look {
     pub nodes: Vec<Node>,
     /// All networks there are: a service may be on one that is not ours.
     pub networks: Vec<Network>,
+    /// All volumes of the node that is talked to: one that is not ours may have the name of one of ours.
+    pub volumes: Vec<Volume>,
     /// Ours, the records among them.
     pub configs: Vec<Config>,
     pub secrets: Vec<Secret>,
     pub records: Records,
-    /// Whether virtual addresses can work; nothing when that cannot be told from here.
-    pub ipvs: Option<bool>,
+    pub manager: Manager,
 }
 
 /// What is told of the node that is talked to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Manager {
     pub node: String,
+    /// Whether virtual addresses can work; nothing when that cannot be told from here.
     pub ipvs: Option<bool>,
     pub version: String,
     pub architecture: String,
@@ -99,42 +102,46 @@ impl Look {
 }
 
 impl SwarmTarget {
-    /// The manager that is talked to. An engine that is none is told apart from one that does not answer.
-    pub(super) async fn manager(&self) -> Result<&Manager, TargetError> {
-        self.manager
-            .get_or_try_init(|| async {
-                let docker = self.engine.docker().await?;
-                let info = self.engine.ask("asking what it is", docker.info()).await?;
-                let swarm = info.swarm.unwrap_or_default();
-                if swarm.control_available != Some(true) {
-                    let what = format!("the engine at {} is no manager of a Swarm", self.engine.endpoint());
-                    return Err(TargetError::new(self.engine.target(), TargetErrorKind::Refused, what)
-                        .with_hint("make it one with 'docker swarm init', or name a manager"));
-                }
-                Ok(Manager {
-                    node: swarm.node_id.unwrap_or_default(),
-                    ipvs: ipvs::works(info.kernel_version.as_deref()),
-                    version: info.server_version.unwrap_or_default(),
-                    architecture: info.architecture.unwrap_or_default(),
-                    nodes: swarm.nodes.unwrap_or(1),
-                })
-            })
-            .await
+    /// The manager that is talked to, as it is now: nodes come and go, and it may be a manager no more. An engine that is
+    /// none is told apart from one that does not answer.
+    pub(super) async fn manager(&self) -> Result<Manager, TargetError> {
+        let docker = self.engine.docker().await?;
+        let info = self.engine.ask("asking what it is", docker.info()).await?;
+        let swarm = info.swarm.unwrap_or_default();
+        if swarm.control_available != Some(true) {
+            let what = format!("the engine at {} is no manager of a Swarm", self.engine.endpoint());
+            return Err(TargetError::new(self.engine.target(), TargetErrorKind::Refused, what).with_hint(NO_MANAGER));
+        }
+        let nodes = swarm.nodes.unwrap_or(1);
+        self.nodes.store(nodes, Ordering::Relaxed);
+        Ok(Manager {
+            node: swarm.node_id.unwrap_or_default(),
+            ipvs: ipvs::works(info.kernel_version.as_deref()),
+            version: info.server_version.unwrap_or_default(),
+            architecture: info.architecture.unwrap_or_default(),
+            nodes,
+        })
     }
 
     pub(super) async fn look(&self, stack: &StackName) -> Result<Look, TargetError> {
-        let manager = self.manager().await?;
         let docker = self.engine.docker().await?;
         let ours = mark::of_stack(&self.config.owner, stack);
         let configs = ListConfigsOptionsBuilder::default().filters(&ours).build();
         let secrets = ListSecretsOptionsBuilder::default().filters(&ours).build();
-        let (services, networks, configs, secrets, nodes) = tokio::try_join!(
-            self.engine.ask("listing services", listing::services(docker, &ours)),
-            self.engine.ask("listing networks", docker.list_networks(None::<ListNetworksOptions>)),
-            self.engine.ask("listing configs", docker.list_configs(Some(configs))),
-            self.engine.ask("listing secrets", docker.list_secrets(Some(secrets))),
-            self.engine.ask("listing nodes", docker.list_nodes(None::<ListNodesOptions>)),
-        )?;
+        let lists = async {
+            tokio::try_join!(
+                self.engine.ask("listing services", listing::services(docker, &ours)),
+                self.engine.ask("listing networks", docker.list_networks(None::<ListNetworksOptions>)),
+                self.volumes_here(),
+                self.engine.ask("listing configs", docker.list_configs(Some(configs))),
+                self.engine.ask("listing secrets", docker.list_secrets(Some(secrets))),
+                self.engine.ask("listing nodes", docker.list_nodes(None::<ListNodesOptions>)),
+            )
+        };
+        // What is no manager refuses the lists, too: that it is none says more.
+        let (manager, lists) = tokio::join!(self.manager(), lists);
+        let manager = manager?;
+        let (services, networks, volumes, configs, secrets, nodes) = lists?;
         let (services, tasks) = self.with_tasks(&ours, services).await?;
         let records = Records::read(&configs);
         let mut look = Look {
@@ -144,10 +151,11 @@ impl SwarmTarget {
             tasks,
             nodes,
             networks,
+            volumes,
             configs,
             secrets,
             records,
-            ipvs: manager.ipvs,
+            manager,
         };
         look.services.sort_by_key(name_of);
         Ok(look)
@@ -202,7 +210,6 @@ impl SwarmTarget {
 
     /// What is on record about a stack, and nothing else.
     pub(super) async fn records(&self, stack: &StackName) -> Result<Records, TargetError> {
-        self.manager().await?;
         let docker = self.engine.docker().await?;
         let ours = mark::of_stack(&self.config.owner, stack);
         let options = ListConfigsOptionsBuilder::default().filters(&ours).build();

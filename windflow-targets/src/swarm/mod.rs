@@ -17,6 +17,14 @@
 //! between services on a kernel that is not ours cannot be tried from outside, and is believed.
 //! `endpoint_mode: dnsrr` and ports with `mode: host` need no IPVS.
 //!
+//! # Volumes
+//!
+//! A node makes a volume when a task first mounts it there, and gives it the label that tells whose it is; a volume that
+//! has the name already is mounted as it is. Only the volumes of the node that is talked to are seen: there, one that is
+//! somebody else's is refused by its path, what a stack has left is told (`Observed::retained`), and a removal that was
+//! agreed to takes it. Where there are more nodes, plans say that theirs are not seen. Tasks that have ended hold on to what
+//! they mounted, so volumes go with the stack and not before.
+//!
 //! # What differs from `docker stack deploy`
 //!
 //! `restart` means what Compose says: a service that does not ask for it is not started again. What is taken over keeps
@@ -42,6 +50,7 @@ mod render;
 mod services;
 mod take_down;
 mod target;
+mod volumes;
 mod watch;
 
 pub use config::SwarmConfig;

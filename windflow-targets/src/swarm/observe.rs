@@ -15,6 +15,7 @@ use super::look::{Look, label, name_of};
 use super::parts;
 use super::read::{Names, service as read};
 use super::render::{Bound, service as render};
+use super::volumes;
 use crate::engine::mark;
 use crate::engine::values::Fingerprint;
 
@@ -34,6 +35,7 @@ pub(super) fn observed(owner: &OwnerId, stack: &StackName, look: &Look, capabili
         found.endpoints = endpoints(service, look);
         observed.services.insert(name, found);
     }
+    observed.retained = volumes::retained(look);
     observed.parts = parts::observed(stack, look, recorded.as_ref(), capabilities);
     observed
 }

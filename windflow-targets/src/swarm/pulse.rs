@@ -4,6 +4,8 @@
 //! node that is talked to. Of tasks on other nodes it tells nothing: now and then one looks without being told.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -24,8 +26,8 @@ const SOON: Duration = Duration::from_millis(100);
 
 pub(super) struct Pulse {
     events: Option<BoxStream<'static, Result<EventMessage, Error>>>,
-    /// Whether the containers that are told of are all there are.
-    one_node: bool,
+    /// How many nodes there are, as was told last: where it is one, the containers that are told of are all there are.
+    nodes: Arc<AtomicI64>,
     /// How often nothing was told since something was.
     silent: u32,
 }
@@ -33,7 +35,6 @@ pub(super) struct Pulse {
 impl SwarmTarget {
     /// Listens from now on.
     pub(super) async fn pulse(&self) -> Result<Pulse, TargetError> {
-        let one_node = self.manager().await?.nodes <= 1;
         // The connection of the stream is its own, and it is silent for as long as nothing happens.
         let docker = self.engine.patient(Duration::from_secs(24 * 60 * 60)).await?;
         let kinds = ["service", "node", "container", "network", "config", "secret"].map(str::to_owned);
@@ -42,7 +43,7 @@ impl SwarmTarget {
             ["create", "update", "remove", "start", "die", "destroy", "health_status", "oom"].map(str::to_owned);
         let filters = HashMap::from([("type".to_owned(), kinds.to_vec()), ("event".to_owned(), moves.to_vec())]);
         let options = EventsOptionsBuilder::default().filters(&filters).build();
-        Ok(Pulse { events: Some(docker.events(Some(options)).boxed()), one_node, silent: 0 })
+        Ok(Pulse { events: Some(docker.events(Some(options)).boxed()), nodes: self.nodes.clone(), silent: 0 })
     }
 }
 
@@ -52,7 +53,8 @@ impl Pulse {
         // A container is told of before the Swarm has heard of it: one looks soon after, then ever later. Where other
         // nodes have tasks, nothing tells of them.
         let soon = SOON.saturating_mul(1 << self.silent.min(10));
-        let at_most = if self.one_node { at_most.min(soon) } else { at_most.min(soon).min(Duration::from_millis(500)) };
+        let alone = self.nodes.load(Ordering::Relaxed) == 1;
+        let at_most = if alone { at_most.min(soon) } else { at_most.min(soon).min(Duration::from_millis(500)) };
         self.silent = self.silent.saturating_add(1);
         let Some(events) = &mut self.events else { return sleep(at_most).await };
         match timeout(at_most, events.next()).await {

@@ -39,11 +39,14 @@ impl Doing {
     }
 }
 
-/// Networks that were there before us: they cannot be labelled, so their ids are kept.
+/// Networks and volumes that were there before us: they cannot be labelled, so it is kept which they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Adopted {
     /// The id of each network, by the stack's name for it.
     pub networks: BTreeMap<String, String>,
+    /// What each volume is really called, by the stack's name for it.
+    #[serde(default)]
+    pub volumes: BTreeMap<String, String>,
 }
 
 /// Everything on record about a stack.
@@ -237,7 +240,7 @@ impl SwarmTarget {
         }
     }
 
-    /// Keeps the networks that were there before us.
+    /// Keeps which networks and volumes were there before us.
     pub(super) async fn keep_adopted(&self, stack: &StackName, adopted: &Adopted) -> Result<(), TargetError> {
         let docker = self.engine.docker().await?;
         let data = serde_json::to_vec(adopted).unwrap_or_default();

@@ -14,6 +14,7 @@ use super::health::judge;
 use super::look::{Look, label};
 use super::names;
 use super::observe::settle;
+use super::parts::volume_names;
 use super::read::{Names, service as read};
 use super::records::is_taken;
 use super::render::{Bound, service as render};
@@ -73,7 +74,7 @@ impl SwarmTarget {
         };
         let seen = found.spec.clone().unwrap_or_default();
         let mut wanted = self.wanted(stack, name, service, bound, values, Some(&seen));
-        if is_same(&wanted, &seen) {
+        if is_same(stack, &wanted, &seen) {
             // It is as it should be and does not run: the Swarm has given up on it, and is asked to try again.
             if !matches!(judge(found, look).health, Health::Failed { .. } | Health::Stopped) {
                 return Ok(false);
@@ -113,7 +114,7 @@ impl SwarmTarget {
             .map_err(|error| error.in_stack(&stack.name).in_service(name))
     }
 
-    async fn update_service(
+    pub(super) async fn update_service(
         &self,
         cx: &Context,
         stack: &Stack,
@@ -209,13 +210,19 @@ fn forced(service: &Service, live: Option<&ServiceSpec>) -> u64 {
 }
 
 /// Whether a service says already all that is wanted of it.
-fn is_same(wanted: &ServiceSpec, live: &ServiceSpec) -> bool {
-    let names = Names::default();
+fn is_same(stack: &Stack, wanted: &ServiceSpec, live: &ServiceSpec) -> bool {
+    // What was taken over mounts its volumes without our mark.
+    let names = Names { volumes: volume_names(stack), ..Names::default() };
+    let sources = |spec: &ServiceSpec| -> Vec<Option<String>> {
+        let container = spec.task_template.as_ref().and_then(|task| task.container_spec.as_ref());
+        container.iter().flat_map(|found| found.mounts.iter().flatten()).map(|mount| mount.source.clone()).collect()
+    };
     let ours = |spec: &ServiceSpec| {
         let labels = spec.labels.iter().flatten().filter(|(label, _)| mark::is_ours(label));
         labels.map(|(label, value)| (label.clone(), value.clone())).collect::<std::collections::BTreeMap<_, _>>()
     };
     json!(read(wanted, &names)) == json!(read(live, &names))
+        && sources(wanted) == sources(live)
         && ours(wanted) == ours(live)
         && force_of(wanted) == force_of(live)
 }

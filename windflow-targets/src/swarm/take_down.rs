@@ -1,12 +1,11 @@
 //! Taking things away: a whole stack, or what it no longer has.
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::ready;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::Service;
-use bollard::query_parameters::{InspectNetworkOptions, ListVolumesOptionsBuilder, RemoveVolumeOptions};
+use bollard::models::{Service, Task};
+use bollard::query_parameters::InspectNetworkOptions;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use tokio::time::Instant;
@@ -14,14 +13,17 @@ use windflow_core::target::{Context, Stack, TargetError, TargetErrorKind, diff};
 use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
+use super::health::is_over;
 use super::look::Look;
 use super::parts;
-use super::render::RETAINED;
 use super::services::superfluous;
-use crate::engine::is_missing;
+use crate::engine::{is_missing, listing};
 
 /// How long what has been stopped may hold on to its networks, beside the grace period of its services.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it takes until a removal that has not come about is asked for again; longer each time.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 impl SwarmTarget {
     pub(super) async fn remove_service(
@@ -57,7 +59,7 @@ impl SwarmTarget {
         self.remove_networks(cx, stack, all.collect(), patience).await?;
         self.remove_files(cx, &look, &BTreeSet::new()).await?;
         if volumes {
-            self.remove_volumes(cx, stack, patience).await?;
+            self.remove_volumes(cx, stack, look, patience).await?;
         }
         let docker = self.engine.docker().await?;
         let records = self.records(stack).await?;
@@ -109,14 +111,19 @@ impl SwarmTarget {
         let mut pulse = self.pulse().await?;
         for (name, id) in networks {
             let what = format!("removing the network {name}");
+            let (mut late, mut next, mut pause) = (None, Instant::now(), AGAIN);
             loop {
-                // Tasks that are ending are still on it. The Swarm may let go of it before, and then the node that is
-                // talked to has it until they have ended.
-                let late = match docker.remove_network(&id).await {
-                    Ok(()) => None,
-                    Err(error) if is_missing(&error) || is_in_use(&error) || is_unknown(&error) => Some(error),
-                    Err(error) => return Err(self.engine.failed(&what, &error).in_stack(stack)),
-                };
+                let now = Instant::now();
+                // Tasks that are ending are still on it: nothing is asked of the Swarm that it would refuse.
+                if now >= next && (now >= until || !self.has_tasks(&id).await?) {
+                    late = match docker.remove_network(&id).await {
+                        Ok(()) => None,
+                        Err(error) if is_missing(&error) || is_in_use(&error) || is_unknown(&error) => Some(error),
+                        Err(error) => return Err(self.engine.failed(&what, &error).in_stack(stack)),
+                    };
+                    // The node that is talked to may have it a little longer than the Swarm.
+                    (next, pause) = (Instant::now() + pause, pause * 2);
+                }
                 let there = docker.inspect_network(&id, None::<InspectNetworkOptions>);
                 if self.engine.find(&what, there).await?.is_none() {
                     break;
@@ -141,6 +148,17 @@ impl SwarmTarget {
         Ok(())
     }
 
+    /// Whether tasks, of whomever, are on a network and have not ended.
+    async fn has_tasks(&self, network: &str) -> Result<bool, TargetError> {
+        let docker = self.engine.docker().await?;
+        let all = self.engine.ask("listing tasks", listing::tasks(docker, &HashMap::new())).await?;
+        let is_on = |task: &Task| {
+            let asked = task.spec.iter().flat_map(|spec| spec.networks.iter().flatten());
+            asked.into_iter().any(|asked| asked.target.as_deref() == Some(network))
+        };
+        Ok(all.iter().any(|task| is_on(task) && !is_over(task)))
+    }
+
     async fn remove_files(&self, _: &Context, look: &Look, kept: &BTreeSet<String>) -> Result<(), TargetError> {
         let docker = self.engine.docker().await?;
         for file in parts::files(look).into_iter().filter(|file| !kept.contains(&file.id)) {
@@ -148,44 +166,6 @@ impl SwarmTarget {
             match file.path.starts_with("configs.") {
                 true => self.engine.remove(&what, docker.delete_config(&file.id)).await?,
                 false => self.engine.remove(&what, docker.delete_secret(&file.id)).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The volumes of the stack on the node that is talked to; others cannot be reached from it.
-    async fn remove_volumes(&self, cx: &Context, stack: &StackName, patience: Duration) -> Result<(), TargetError> {
-        let docker = self.engine.docker().await?;
-        let filter = HashMap::from([("label".to_owned(), vec![RETAINED.to_owned()])]);
-        let options = ListVolumesOptionsBuilder::default().filters(&filter).build();
-        let found = self.engine.ask("listing volumes", docker.list_volumes(Some(options))).await?;
-        let ours = format!("{}/{stack}/", self.config.owner);
-        let until = Instant::now() + patience;
-        let mut pulse = self.pulse().await?;
-        for volume in found.volumes.unwrap_or_default() {
-            if !volume.labels.get(RETAINED).is_some_and(|mark| mark.starts_with(&ours)) {
-                continue;
-            }
-            let what = format!("removing the volume {}", volume.name);
-            cx.progress(&what);
-            loop {
-                match docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
-                    Err(error) if is_missing(&error) => break,
-                    Err(error) if is_in_use(&error) && Instant::now() < until => {
-                        tokio::select! {
-                            biased;
-                            () = cx.cancel().cancelled() => {
-                                let what = format!("stopped {what}");
-                                return Err(self.error(stack, TargetErrorKind::Cancelled, what));
-                            }
-                            () = pulse.beat(Duration::from_millis(500)) => {}
-                        }
-                    }
-                    done => {
-                        self.engine.tell(&what, ready(done)).await?;
-                        break;
-                    }
-                }
             }
         }
         Ok(())
@@ -203,7 +183,7 @@ fn is_unknown(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("not found"))
 }
 
-fn is_in_use(error: &Error) -> bool {
+pub(super) fn is_in_use(error: &Error) -> bool {
     match error {
         Error::DockerResponseServerError { status_code, message } => {
             *status_code == 409 || message.contains("in use") || message.contains("active endpoints")

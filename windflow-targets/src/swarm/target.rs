@@ -1,11 +1,11 @@
 //! The swarm target: what the contract asks, in terms of a Swarm.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use tokio::sync::OnceCell;
 use windflow_core::target::{
     Applied, Capabilities, Change, ChangeKind, Context, Desired, Discovered, Exec, Fingerprint, Health, LogLine,
     LogOptions, Observed, Plan, PlanError, Promote, Revision, ServiceRef, Session, Stack, Target, TargetError,
@@ -14,8 +14,8 @@ use windflow_core::target::{
 use windflow_core::{StackName, TargetName};
 
 use super::config::SwarmConfig;
-use super::look::{Look, Manager};
-use super::{capability, logs, observe, parts, services, watch};
+use super::look::Look;
+use super::{capability, logs, observe, parts, services, volumes, watch};
 use crate::engine::values::Values;
 use crate::engine::{Engine, LastLook};
 
@@ -25,7 +25,8 @@ pub struct SwarmTarget {
     pub(super) config: Arc<SwarmConfig>,
     pub(super) engine: Engine,
     pub(super) capabilities: Arc<Capabilities>,
-    pub(super) manager: Arc<OnceCell<Manager>>,
+    /// How many nodes the Swarm had when it was asked last; none before it was.
+    pub(super) nodes: Arc<AtomicI64>,
     last: LastLook<Look>,
 }
 
@@ -35,7 +36,7 @@ impl SwarmTarget {
     pub fn new(config: SwarmConfig) -> Self {
         let engine = Engine::new(config.name.clone(), config.endpoint.clone(), config.patience);
         let capabilities = Arc::new(capability::capabilities());
-        Self { config: Arc::new(config), engine, capabilities, manager: Arc::default(), last: LastLook::default() }
+        Self { config: Arc::new(config), engine, capabilities, nodes: Arc::default(), last: LastLook::default() }
     }
 
     pub(super) fn error(
@@ -62,7 +63,9 @@ impl SwarmTarget {
             _ => ChangeKind::Replace,
         };
         let mut changes = diff::changes(desired, observed, &self.capabilities, kind);
-        changes.extend(diff::part_changes(desired, observed, &self.capabilities, cx.consents()));
+        let agreed = cx.consents().allows_destroy("volume");
+        let of_parts = diff::part_changes(desired, observed, &self.capabilities, cx.consents());
+        changes.extend(volumes::removals(of_parts, desired, look, agreed));
         let Desired::Present(stack) = desired else {
             if changes.is_empty() && !look.is_empty() {
                 let change = Change::new(ChangeKind::Delete, "records");
@@ -113,6 +116,7 @@ impl SwarmTarget {
                 problems.push((path, why.to_owned()));
             }
         }
+        problems.extend(volumes::in_the_way(stack, look));
         for (name, network) in &stack.networks {
             let real = network.name.as_deref().unwrap_or(name);
             let found = look.networks.iter().find(|found| found.name.as_deref() == Some(real));
@@ -200,13 +204,8 @@ impl Target for SwarmTarget {
         if let Desired::Present(stack) = desired {
             plan.degradations = capability::degradations(stack, &self.capabilities, self.config.probe_ports);
         }
-        let agreed = matches!(desired, Desired::Absent(_)) && cx.consents().allows_destroy("volume");
-        for path in observed.parts.keys().filter(|path| agreed && look.nodes.len() > 1 && path.starts_with("volumes."))
-        {
-            let node = look.host(&self.manager().await?.node);
-            plan.degradations
-                .push(format!("{path}: it goes from the node {node} only; what other nodes have of it stays"));
-        }
+        let agreed = cx.consents().allows_destroy("volume");
+        plan.degradations.extend(volumes::told(desired, observed, &look, agreed));
         plan.degradations.extend(look.records.unreadable.iter().cloned());
         plan.changes = self.changes(cx, desired, observed, &look, values.as_ref());
         plan.unfinished = plan.is_empty() && look.records.doing.is_some();

@@ -5,6 +5,7 @@ use bollard::models::{
     ServiceUpdateStatus, TaskSpecRestartPolicy, TaskStatus,
 };
 
+use super::super::look::Manager;
 use super::*;
 
 fn service(on: On, replicas: i64) -> Service {
@@ -93,6 +94,57 @@ fn tasks_of_an_earlier_version_tell_nothing() {
 }
 
 #[test]
+fn ends_before_tell_nothing_of_what_has_begun_since() {
+    let mut any = service(On::ANY, 1);
+    let failed = |service: &Service, n| task(service, n, 1, TaskState::FAILED, "task: non-zero exit (3)");
+    let starting = |service: &Service, n| task(service, n, 1, TaskState::PREPARING, "");
+    let tasks = vec![failed(&any, 1), failed(&any, 2), starting(&any, 4)];
+    let look = Look { services: vec![any.clone()], tasks, ..Look::default() };
+    assert!(matches!(judge(&any, &look).trouble, Some(Trouble::Now(_))));
+    let before = ["task1".to_owned(), "task2".to_owned()].into();
+    assert_eq!(judge_since(&any, &look, &before).health, Health::Starting);
+    // The Swarm says when it began to change the service.
+    let started_at = Some("2026-11-25T10:00:03Z".to_owned());
+    any.update_status = Some(ServiceUpdateStatus { started_at, ..ServiceUpdateStatus::default() });
+    assert_eq!(judged(&any, vec![failed(&any, 1), failed(&any, 2), starting(&any, 4)]).health, Health::Starting);
+    let again = vec![failed(&any, 1), failed(&any, 4), failed(&any, 5), starting(&any, 6)];
+    assert!(matches!(judged(&any, again).trouble, Some(Trouble::Now(_))));
+}
+
+#[test]
+fn what_is_wanted_no_more_tells_nothing() {
+    let any = service(On::ANY, 1);
+    let with = |desired, task| Task { desired_state: Some(desired), ..task };
+    let running = |n| with(TaskState::RUNNING, task(&any, n, 1, TaskState::RUNNING, ""));
+    let failed = |n| with(TaskState::SHUTDOWN, task(&any, n, 2, TaskState::FAILED, "task: non-zero exit (3)"));
+    let fewer = judged(&any, vec![running(1), failed(2), failed(3)]);
+    assert_eq!((fewer.health, fewer.instances.len()), (Health::Healthy, 1));
+    // An update that the Swarm has taken back may leave a task that is older than the last one.
+    let shut = with(TaskState::SHUTDOWN, task(&any, 2, 1, TaskState::SHUTDOWN, ""));
+    assert_eq!(judged(&any, vec![running(1), shut]).health, Health::Healthy);
+    let two = service(On::ANY, 2);
+    assert!(judged(&two, vec![running(1)]).lacks_tasks);
+    let goes = with(TaskState::REMOVE, task(&two, 2, 2, TaskState::RUNNING, ""));
+    assert!(!judged(&two, vec![running(1), goes]).lacks_tasks, "what goes may be why");
+}
+
+#[test]
+fn what_may_be_tried_so_often_is_over_when_the_swarm_says_so() {
+    let mut few = service(On::ANY, 1);
+    let template = few.spec.as_mut().unwrap().task_template.as_mut().unwrap();
+    template.restart_policy.as_mut().unwrap().max_attempts = Some(5);
+    let failed = |n| Task {
+        desired_state: Some(TaskState::SHUTDOWN),
+        ..task(&few, n, 1, TaskState::FAILED, "task: non-zero exit (3)")
+    };
+    let starting = task(&few, 4, 1, TaskState::READY, "");
+    let tried = judged(&few, vec![failed(1), failed(2), failed(3), starting]);
+    assert!(matches!(tried.trouble, Some(Trouble::Soon(_))), "{:?}", tried.trouble);
+    let given_up = judged(&few, vec![failed(1), failed(2), failed(3)]);
+    assert!(matches!(given_up.trouble, Some(Trouble::Now(_))), "{:?}", given_up.trouble);
+}
+
+#[test]
 fn a_paused_update_and_a_missing_place_are_told() {
     let mut paused = service(On::ANY, 1);
     paused.update_status = Some(ServiceUpdateStatus {
@@ -117,7 +169,7 @@ fn what_nobody_can_reach_is_not_healthy() {
     let look = |ipvs| Look {
         services: vec![vip.clone()],
         tasks: vec![task(&vip, 1, 1, TaskState::RUNNING, "")],
-        ipvs,
+        manager: Manager { ipvs, ..Manager::default() },
         ..Look::default()
     };
     let without = judge(&vip, &look(Some(false))).health;

@@ -1,7 +1,8 @@
 //! A stack that `docker stack deploy` has started becomes ours, and none of its tasks notices.
 
 use windflow_core::target::{
-    Applied, Context, Desired, EnvValue, FileMount, FileObject, Service, Stack, Target as _, TargetExt as _,
+    Applied, Consents, Context, Desired, EnvValue, FileMount, FileObject, Mount, MountKind, Service, Stack,
+    Target as _, TargetExt as _, Volume,
 };
 
 use super::place::{IMAGE, Place, docker_says, port, sh, web};
@@ -41,7 +42,10 @@ services:
     image: {IMAGE}
     command: ["sh", "-c", "exec sleep 1000"]
     stop_grace_period: 100ms
+    volumes: ["data:/data"]
     deploy: {{ endpoint_mode: dnsrr }}
+volumes:
+  data: {{}}
 configs:
   motd: {{ external: true, name: "{0}_motd" }}
 "#,
@@ -57,7 +61,10 @@ configs:
     let mut front: Service = web(number, "1");
     front.deploy_labels.insert("team".to_owned(), "shop".to_owned());
     front.configs = vec![FileMount { source: "motd".into(), target: Some("/etc/motd".into()), ..FileMount::default() }];
-    let mut stack: Stack = place.stack([("web", front), ("db", sh("exec sleep 1000"))]);
+    let mut db = sh("exec sleep 1000");
+    db.volumes = vec![Mount::new(MountKind::Volume, Some("data".to_owned()), "/data")];
+    let mut stack: Stack = place.stack([("web", front), ("db", db)]);
+    stack.volumes.insert("data".to_owned(), Volume::default());
     let external = FileObject { name: Some(motd.clone()), ..FileObject::default() };
     stack.configs.insert("motd".to_owned(), external);
     let target = place.target();
@@ -90,7 +97,13 @@ configs:
     assert_eq!(target.deploy(&Context::new("two"), stack.clone()).await.unwrap(), Applied::Revision(Some(2)));
     let observed = target.observe(&cx, &stack.name).await.unwrap();
     assert!(before.contains(&observed.services["db"].instances[0].id));
-    target.destroy(&cx, &stack.name).await.unwrap();
+    let agreed = Context::new("gone").with_consents(Consents::none().allow_destroy("volume"));
+    let plan = target.plan_for(&agreed, &Desired::Absent(stack.name.clone())).await.unwrap();
+    let volume = plan.changes.iter().find(|change| change.path == "volumes.data").unwrap();
+    assert!(volume.note.as_ref().unwrap().contains(&format!("{}_data", place.stack)), "{volume:?}");
+    target.apply(&agreed, &plan).await.unwrap();
+    let volumes = docker_says(&["volume", "ls", "-q", "--filter", &format!("name={}_data", place.stack)]);
+    assert!(volumes.is_empty(), "what was taken over with it went with it: {volumes}");
     assert!(target.observe(&cx, &stack.name).await.unwrap().is_absent());
     let networks = docker_says(&["network", "ls", "--format", "{{.Name}}"]);
     assert!(!networks.contains(&place.stack), "its network went with it: {networks}");

@@ -89,6 +89,17 @@ async fn what_services_say_is_read_and_commands_run_inside_of_them() {
         lines,
         ["one.0 first", "one.0 second", "one.1 first", "one.1 second", "two.0 line 1", "two.0 line 2", "two.0 line 3"]
     );
+    let nope = ServiceRef::service(stack.name.clone(), "nope".parse().unwrap());
+    for follow in [false, true] {
+        let mut lines = target.logs(&cx, &nope, LogOptions { follow, ..LogOptions::default() });
+        let error = lines.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind, TargetErrorKind::NotFound);
+        assert_eq!(
+            (error.message.as_str(), error.hint.as_deref()),
+            ("there is no service 'nope'", Some("known: one, two"))
+        );
+        assert!(lines.next().await.is_none());
+    }
     let two = ServiceRef::service(stack.name.clone(), "two".parse().unwrap());
     let tail = LogOptions { tail: Some(2), ..LogOptions::default() };
     assert_eq!(all(tail, two.clone()).collect::<Vec<_>>().await, ["two.0 line 2", "two.0 line 3"]);
@@ -143,6 +154,28 @@ async fn volumes_outlive_their_stack_unless_their_end_was_agreed_to() {
     assert!(plan.changes.iter().any(|change| change.path == "volumes.data"), "{plan:?}");
     target.apply(&agreed, &plan).await.unwrap();
     assert_eq!(kept().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_long_to_end_is_waited_for_and_each_thing_is_removed_by_one_call() {
+    let place = Place::new();
+    let target = place.target();
+    // It does not heed the signal, and is killed when its time is up.
+    let mut slow = sh("trap '' TERM; while true; do sleep 0.1; done");
+    slow.stop_grace_period = Some(Duration::from_secs(4));
+    slow.volumes.push(Mount::new(MountKind::Volume, Some("data".to_owned()), "/data"));
+    let mut stack = place.stack([("slow", slow)]);
+    stack.volumes.insert("data".to_owned(), Volume::default());
+    target.deploy(&Context::new("one"), stack.clone()).await.unwrap();
+    let agreed = Context::new("gone").with_consents(Consents::none().allow_destroy("volume"));
+    let plan = target.plan_for(&agreed, &Desired::Absent(stack.name.clone())).await.unwrap();
+    place.proxy.forget();
+    target.apply(&agreed, &plan).await.unwrap();
+    let calls = place.proxy.calls();
+    let removed = |of: &str| calls.iter().filter(|call| call.method == "DELETE" && call.path.starts_with(of)).count();
+    assert_eq!((removed("/services/"), removed("/networks/"), removed("/volumes/")), (1, 1, 1), "{calls:#?}");
+    // What is intended is written down before, and that goes with the revision.
+    assert_eq!(place.proxy.mutations(), 3 + 3, "{calls:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,13 @@
 //! The swarm kind, over a real Swarm.
 
 mod adopt;
+mod attempts;
 mod conformance;
 mod drift;
 mod files;
 mod life;
+mod manager;
 mod no_op;
 pub mod place;
 mod verdict;
+mod volumes;

@@ -30,6 +30,17 @@ async fn an_image_that_is_missing_is_told_within_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_name_of_an_image_is_refused_by_its_path_and_nothing_is_touched() {
+    let place = Place::new();
+    let stack = place.stack([("bad", Service { image: Some("UPPER:bad tag".to_owned()), ..sh("true") })]);
+    let refused = place.target().deploy(&Context::new("bad"), stack).await.unwrap_err();
+    let PlanError::Refused { problems, .. } = refused else { panic!("{refused}") };
+    assert_eq!((problems[0].0.as_str(), problems.len()), ("services.bad.image", 1));
+    assert!(problems[0].1.starts_with("'UPPER:bad tag' is no name of an image: "), "{problems:?}");
+    assert_eq!(place.proxy.mutations(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_is_told_with_its_last_lines() {
     let (why, _) = fails(sh("echo one; echo two; exit 3")).await;
     assert!(why.contains("non-zero exit (3)") && why.ends_with("last lines: one | two"), "{why}");
