@@ -5,7 +5,7 @@ use windflow_core::target::{
     Capabilities, Feature, FileMount, FileObject, Mode, MountKind, Probe, Service, Stack, diff,
 };
 
-use crate::engine::{gives_away, policy_problem, volumes_give_away};
+use crate::engine::{gives_away, name_problem, policy_problem, volumes_give_away};
 
 /// The most instances of one service.
 const MOST_REPLICAS: u32 = 1000;
@@ -140,6 +140,9 @@ fn marked(stack: &Stack) -> Vec<(String, String)> {
 }
 
 fn said_wrong(service: &Service, found: &mut Vec<(String, String)>) {
+    if let Some(why) = service.image.as_deref().and_then(name_problem) {
+        found.push(("image".to_owned(), why));
+    }
     if let Some(why) = policy_problem(service.pull_policy.as_deref()) {
         found.push(("pull_policy".to_owned(), why));
     }

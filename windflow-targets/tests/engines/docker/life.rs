@@ -309,6 +309,21 @@ async fn what_is_not_known_is_not_told_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_name_of_an_image_is_refused_by_its_path_and_an_id_is_one() {
+    let place = Place::new();
+    let of = |image: &str| {
+        let web = windflow_core::target::Service { image: Some(image.to_owned()), ..idle() };
+        Desired::Present(stack("named", [("web", web)]))
+    };
+    let refused = place.target().plan_for(&cx("plan"), &of("Web:one two")).await.unwrap_err();
+    let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(problems.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["services.web.image"]);
+    let id = super::place::docker(&["image", "inspect", "-f", "{{.Id}}", "wf-busybox:1"]);
+    let Desired::Present(by_id) = of(&id) else { panic!("{id}") };
+    assert_eq!(place.target().deploy(&cx("one"), by_id).await.unwrap(), Applied::Revision(Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_a_container_root_of_the_machine_is_refused_by_path() {
     let place = Place::new();
     let mut web = idle();
