@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windflow_core::target::{
-    Applied, Change, ChangeKind, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError,
-    TargetErrorKind, diff,
+    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, TargetErrorKind,
+    diff,
 };
 use windflow_core::{ContentHash, ServiceName, StackName};
 
 use super::apply::Aim;
-use super::blue_green::{is_blue_green, is_led_over, is_staged_by};
+use super::blue_green::{is_blue_green, is_staged_by};
 use super::events::{AT_THE_LATEST, News};
 use super::look::Seen;
 use super::meaning::Meaning;
@@ -27,7 +27,7 @@ use super::staged::{self, Staged};
 use super::target::DockerTarget;
 
 /// What a stack means while another is staged.
-enum Meant<'a> {
+pub(super) enum Meant<'a> {
     /// The staged revision.
     Staged,
     /// The one that is kept: what is staged is aborted.
@@ -36,7 +36,7 @@ enum Meant<'a> {
     Other,
 }
 
-fn meant<'a>(stack: &Stack, staged: &Staged, seen: &'a Seen) -> Meant<'a> {
+pub(super) fn meant<'a>(stack: &Stack, staged: &Staged, seen: &'a Seen) -> Meant<'a> {
     match seen.current() {
         _ if *stack == staged.revision.stack => Meant::Staged,
         Some(current) if *stack == current.stack => Meant::Kept(current),
@@ -47,7 +47,7 @@ fn meant<'a>(stack: &Stack, staged: &Staged, seen: &'a Seen) -> Meant<'a> {
 }
 
 /// The services of which a stack keeps the old set.
-fn staged_services<'a>(stack: &'a Stack, seen: &'a Seen) -> impl Iterator<Item = &'a ServiceName> {
+pub(super) fn staged_services<'a>(stack: &'a Stack, seen: &'a Seen) -> impl Iterator<Item = &'a ServiceName> {
     stack.services.keys().filter(|name| is_staged_by(stack, seen, name))
 }
 
@@ -169,7 +169,7 @@ impl DockerTarget {
     }
 
     /// Why what is staged must not become current.
-    fn sick(&self, cx: &Context, staged: &Staged, seen: &Seen) -> Option<String> {
+    pub(super) fn sick(&self, cx: &Context, staged: &Staged, seen: &Seen) -> Option<String> {
         let observed = self.observed(cx, seen);
         let mut watched = staged.revision.stack.services.iter().filter(|(_, service)| is_blue_green(service));
         watched.find_map(|(name, service)| {
@@ -297,95 +297,12 @@ impl DockerTarget {
         }
     }
 
-    fn in_the_way(&self, staged: &Staged) -> TargetError {
+    pub(super) fn in_the_way(&self, staged: &Staged) -> TargetError {
         let (number, name) = (staged.revision.number, &staged.revision.stack.name);
         let what = format!("revision {number} is baking, and revision {} is kept until it is promoted", staged.kept);
         TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
             .in_stack(name)
             .with_hint(format!("first `windflow promote {name}` or `windflow abort {name}`"))
-    }
-
-    /// What a plan says of what is staged, or would be.
-    pub(super) fn plan_beside(
-        &self,
-        plan: &mut Plan,
-        stack: &Stack,
-        seen: &Seen,
-    ) -> Result<(), windflow_core::target::PlanError> {
-        let Some(staged) = &seen.staged else { return self.plan_to_stage(plan, stack, seen) };
-        let (number, kept) = (staged.revision.number, staged.kept);
-        let line = || Change::new(ChangeKind::Update, "rollout");
-        match meant(stack, staged, seen) {
-            Meant::Other => return Err(self.in_the_way(staged).into()),
-            Meant::Kept(_) => {
-                let note =
-                    format!("revision {number} is aborted: revision {kept}, kept beside it, gets the traffic back");
-                plan.changes.insert(0, line().note(note));
-            }
-            Meant::Staged => {
-                let name = &stack.name;
-                let told = format!("baking, green revision {number}, blue revision {kept} kept until promoted");
-                let how = match staged.until {
-                    Some(until) => format!("an apply watches it until {until}, then promotes it"),
-                    None => format!("`windflow promote {name}` or `windflow abort {name}`"),
-                };
-                plan.degradations.push(format!("rollout: {told}: {how}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn plan_to_stage(
-        &self,
-        plan: &mut Plan,
-        stack: &Stack,
-        seen: &Seen,
-    ) -> Result<(), windflow_core::target::PlanError> {
-        let Some(current) = seen.current().filter(|current| !diff::is_revision(stack, current)) else { return Ok(()) };
-        let names: Vec<&ServiceName> = staged_services(stack, seen).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let anew = plan.changes.iter().filter(|change| change.kind == ChangeKind::Replace && change.service.is_none());
-        let problems: Vec<(String, String)> = anew
-            .filter(|change| names.iter().any(|name| stands_on(seen, name, &change.path)))
-            .map(|change| {
-                let why = "it must be made anew, and with 'blue_green' the old set of a service stands on it: apply that \
-                           change with 'rolling' or 'recreate'";
-                (change.path.clone(), why.to_owned())
-            })
-            .collect();
-        if !problems.is_empty() {
-            let target = self.config.name.clone();
-            return Err(windflow_core::target::PlanError::Refused { target, stack: stack.name.clone(), problems });
-        }
-        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-        let kept = current.number;
-        plan.degradations.push(format!(
-            "rollout: a new set of {} takes the traffic beside the old one; blue revision {kept} is kept until promoted",
-            names.join(", ")
-        ));
-        Ok(())
-    }
-
-    /// What an apply would do about what is staged already.
-    pub(super) fn baking_changes(&self, cx: &Context, stack: &Stack, seen: &Seen, changes: &mut Vec<Change>) {
-        let Some(staged) = &seen.staged else { return };
-        if !matches!(meant(stack, staged, seen), Meant::Staged) {
-            return;
-        }
-        changes.retain(|change| change.path != "revision");
-        let number = staged.revision.number;
-        if let Some(why) = self.sick(cx, staged, seen) {
-            *changes =
-                vec![Change::new(ChangeKind::Update, "rollout").note(format!("revision {number} is aborted: {why}"))];
-        } else if changes.is_empty() && !is_led_over(&staged.revision.stack, seen) {
-            let note = format!("revision {number} has not got all of the traffic yet: its names are led over");
-            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
-        } else if let (true, Some(until)) = (changes.is_empty(), staged.until) {
-            let note = format!("revision {number} bakes until {until}: it is watched, then promoted");
-            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
-        }
     }
 
     /// Promotes or aborts what is staged; where nothing is, only what a cut has left is put away.
@@ -459,19 +376,4 @@ impl DockerTarget {
         observed.services.retain(|name, _| stack.services.contains_key(name));
         observed.parts.retain(|path, _| parts.contains_key(path) || path.starts_with("volumes."));
     }
-}
-
-/// Whether containers of a service stand on what is at this path.
-fn stands_on(seen: &Seen, service: &ServiceName, path: &str) -> bool {
-    let at = |part: &str, name: &str| {
-        let whole = format!("{part}.{name}");
-        path == whole || path.starts_with(&format!("{whole}."))
-    };
-    seen.of(service).any(|found| {
-        let volumes = found.spec.volumes.iter().filter_map(|mount| mount.source.as_ref());
-        let on_default = found.spec.networks.is_empty() && at("networks", "default");
-        on_default
-            || found.spec.networks.keys().any(|name| at("networks", name))
-            || volumes.into_iter().any(|name| at("volumes", name))
-    })
 }

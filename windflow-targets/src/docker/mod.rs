@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 mod bake;
+mod bake_plan;
 mod blue_green;
 mod called;
 mod config;

@@ -1,0 +1,109 @@
+//! What a plan says of a revision that is staged, or would be.
+
+use windflow_core::ServiceName;
+use windflow_core::target::{Change, ChangeKind, Context, Plan, Stack, diff};
+
+use super::bake::{Meant, meant, staged_services};
+use super::blue_green::is_led_over;
+use super::look::Seen;
+use super::target::DockerTarget;
+
+impl DockerTarget {
+    /// What a plan says of what is staged, or would be.
+    pub(super) fn plan_beside(
+        &self,
+        plan: &mut Plan,
+        stack: &Stack,
+        seen: &Seen,
+    ) -> Result<(), windflow_core::target::PlanError> {
+        let Some(staged) = &seen.staged else { return self.plan_to_stage(plan, stack, seen) };
+        let (number, kept) = (staged.revision.number, staged.kept);
+        let line = || Change::new(ChangeKind::Update, "rollout");
+        match meant(stack, staged, seen) {
+            Meant::Other => return Err(self.in_the_way(staged).into()),
+            Meant::Kept(_) => {
+                let note =
+                    format!("revision {number} is aborted: revision {kept}, kept beside it, gets the traffic back");
+                plan.changes.insert(0, line().note(note));
+            }
+            Meant::Staged => {
+                let name = &stack.name;
+                let told = format!("baking, green revision {number}, blue revision {kept} kept until promoted");
+                let how = match staged.until {
+                    Some(until) => format!("an apply watches it until {until}, then promotes it"),
+                    None => format!("`windflow promote {name}` or `windflow abort {name}`"),
+                };
+                plan.degradations.push(format!("rollout: {told}: {how}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_to_stage(
+        &self,
+        plan: &mut Plan,
+        stack: &Stack,
+        seen: &Seen,
+    ) -> Result<(), windflow_core::target::PlanError> {
+        let Some(current) = seen.current().filter(|current| !diff::is_revision(stack, current)) else { return Ok(()) };
+        let names: Vec<&ServiceName> = staged_services(stack, seen).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let anew = plan.changes.iter().filter(|change| change.kind == ChangeKind::Replace && change.service.is_none());
+        let problems: Vec<(String, String)> = anew
+            .filter(|change| names.iter().any(|name| stands_on(seen, name, &change.path)))
+            .map(|change| {
+                let why = "it must be made anew, and with 'blue_green' the old set of a service stands on it: apply that \
+                           change with 'rolling' or 'recreate'";
+                (change.path.clone(), why.to_owned())
+            })
+            .collect();
+        if !problems.is_empty() {
+            let target = self.config.name.clone();
+            return Err(windflow_core::target::PlanError::Refused { target, stack: stack.name.clone(), problems });
+        }
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let kept = current.number;
+        plan.degradations.push(format!(
+            "rollout: a new set of {} takes the traffic beside the old one; blue revision {kept} is kept until promoted",
+            names.join(", ")
+        ));
+        Ok(())
+    }
+
+    /// What an apply would do about what is staged already.
+    pub(super) fn baking_changes(&self, cx: &Context, stack: &Stack, seen: &Seen, changes: &mut Vec<Change>) {
+        let Some(staged) = &seen.staged else { return };
+        if !matches!(meant(stack, staged, seen), Meant::Staged) {
+            return;
+        }
+        changes.retain(|change| change.path != "revision");
+        let number = staged.revision.number;
+        if let Some(why) = self.sick(cx, staged, seen) {
+            *changes =
+                vec![Change::new(ChangeKind::Update, "rollout").note(format!("revision {number} is aborted: {why}"))];
+        } else if changes.is_empty() && !is_led_over(&staged.revision.stack, seen) {
+            let note = format!("revision {number} has not got all of the traffic yet: its names are led over");
+            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
+        } else if let (true, Some(until)) = (changes.is_empty(), staged.until) {
+            let note = format!("revision {number} bakes until {until}: it is watched, then promoted");
+            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
+        }
+    }
+}
+
+/// Whether containers of a service stand on what is at this path.
+fn stands_on(seen: &Seen, service: &ServiceName, path: &str) -> bool {
+    let at = |part: &str, name: &str| {
+        let whole = format!("{part}.{name}");
+        path == whole || path.starts_with(&format!("{whole}."))
+    };
+    seen.of(service).any(|found| {
+        let volumes = found.spec.volumes.iter().filter_map(|mount| mount.source.as_ref());
+        let on_default = found.spec.networks.is_empty() && at("networks", "default");
+        on_default
+            || found.spec.networks.keys().any(|name| at("networks", name))
+            || volumes.into_iter().any(|name| at("volumes", name))
+    })
+}
