@@ -60,6 +60,11 @@ impl Track {
     }
 }
 
+/// What is timed of a task that cannot begin: another of the same service may have waited before, in its turn.
+fn stuck(name: &ServiceName, found: &Judged, why: &str) -> String {
+    format!("{name} {} {why}", found.task.as_deref().unwrap_or_default())
+}
+
 /// Whether all of a stack is ready and stays so.
 enum Whole {
     Yes,
@@ -183,7 +188,7 @@ impl SwarmTarget {
             }
             let why = match &found.trouble {
                 Some(Trouble::Now(why)) => Some(why),
-                Some(Trouble::Stuck(why)) if track.lasts(format!("{name} {why}")) >= STUCK => Some(why),
+                Some(Trouble::Stuck(why)) if track.lasts(stuck(name, found, why)) >= STUCK => Some(why),
                 _ => None,
             };
             if let Some(why) = why {

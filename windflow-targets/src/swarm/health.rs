@@ -92,6 +92,11 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         let left: Vec<(i64, String)> = left.map(|(slot, _)| slot.clone()).take(too_many).collect();
         slots.retain(|slot, _| !left.contains(slot));
     }
+    // What a task waits for may be a port, or a place, of one that is ending; that may take its whole grace.
+    let makes_way = look.tasks_of(service).any(|task| {
+        let hears = task.node_id.as_ref().is_some_and(|node| look.is_reached(node));
+        !is_wanted(task) && !is_over(task) && hears
+    });
     let mut instances = Vec::new();
     let mut troubles: Vec<(Trouble, Option<String>)> = Vec::new();
     for tasks in slots.values_mut() {
@@ -123,7 +128,11 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
             Some(_) => ended(&&newest) && !is_wanted(newest),
             None => ends >= ENOUGH,
         };
-        let (mut health, trouble) = of_task(newest, last_end, is_final, look);
+        let (mut health, mut trouble) = of_task(newest, last_end, is_final, look);
+        let has_no_place = matches!(state(newest), TaskState::NEW | TaskState::ALLOCATED | TaskState::PENDING);
+        if has_no_place && last_end.is_none() && makes_way {
+            (health, trouble) = (Health::Starting, None);
+        }
         // A job is ready when it is done.
         if wanted.mode.is_job() && health == Health::Healthy {
             health = Health::Starting;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use bollard::models::{Config, Network, Node, Secret, Service, Task, Volume};
+use bollard::models::{Config, Network, Node, NodeState, Secret, Service, Task, Volume};
 use bollard::query_parameters::{
     ListConfigsOptionsBuilder, ListNetworksOptions, ListNodesOptions, ListSecretsOptionsBuilder,
 };
@@ -65,6 +65,13 @@ impl Look {
 
     pub fn tasks_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Task> {
         self.tasks.iter().filter(|task| task.service_id.is_some() && task.service_id == service.id)
+    }
+
+    /// Whether the Swarm hears of what becomes of tasks on this node.
+    pub fn is_reached(&self, node: &str) -> bool {
+        let found = self.nodes.iter().find(|found| found.id.as_deref() == Some(node));
+        let state = found.map(|node| node.status.as_ref().and_then(|status| status.state));
+        state.is_some_and(|state| !matches!(state, Some(NodeState::DOWN | NodeState::DISCONNECTED)))
     }
 
     /// What people call a node.

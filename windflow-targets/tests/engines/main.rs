@@ -7,5 +7,7 @@
 )]
 
 mod docker;
+#[cfg(feature = "nodes")]
+mod nodes;
 mod restarts;
 mod swarm;

@@ -157,8 +157,17 @@ fn a_paused_update_and_a_missing_place_are_told() {
     let why = "the Swarm has paused its update: update paused due to failure".to_owned();
     assert_eq!(told, Some(Trouble::Now(why)));
     let any = service(On::ANY, 1);
-    let pending = task(&any, 1, 1, TaskState::PENDING, "no suitable node");
-    assert_eq!(judged(&any, vec![pending]).trouble, Some(Trouble::Stuck("no suitable node".to_owned())));
+    let pending = || task(&any, 2, 1, TaskState::PENDING, "no suitable node");
+    assert_eq!(judged(&any, vec![pending()]).trouble, Some(Trouble::Stuck("no suitable node".to_owned())));
+    // The one whose place it takes has the port until it has ended.
+    let going = |state| Task { desired_state: Some(TaskState::SHUTDOWN), ..task(&any, 1, 1, state, "") };
+    let waiting = judged(&any, vec![pending(), going(TaskState::RUNNING)]);
+    assert_eq!((waiting.health, waiting.trouble), (Health::Starting, None));
+    let ended = judged(&any, vec![pending(), going(TaskState::SHUTDOWN)]);
+    assert_eq!(ended.trouble, Some(Trouble::Stuck("no suitable node".to_owned())));
+    let elsewhere = Task { node_id: Some("lost".to_owned()), ..going(TaskState::RUNNING) };
+    let lost = judged(&any, vec![pending(), elsewhere]);
+    assert_eq!(lost.trouble, Some(Trouble::Stuck("no suitable node".to_owned())), "nobody hears that it has ended");
 }
 
 #[test]

@@ -232,3 +232,22 @@ async fn a_stack_is_scaled_restarted_and_taken_back() {
     assert_eq!(target.apply(&Context::new("four"), &plan).await.unwrap(), Applied::Revision(Some(4)));
     assert_eq!(ids().await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_of_the_node_is_waited_for_as_long_as_the_one_before_takes_to_end() {
+    let place = Place::new();
+    let target = place.target();
+    let port = port();
+    let stubborn = |version: &str| {
+        let mut service = web(port, version);
+        service.command = sh("trap '' TERM; mkdir -p /www; echo hello >/www/index.html; httpd -p 80 -h /www; \
+            while true; do sleep 1; done")
+        .command;
+        // Longer than a task may find no place for another reason.
+        service.stop_grace_period = Some(Duration::from_secs(8));
+        place.stack([("web", service)])
+    };
+    target.deploy(&Context::new("one"), stubborn("1")).await.unwrap();
+    assert_eq!(target.deploy(&Context::new("two"), stubborn("2")).await.unwrap(), Applied::Revision(Some(2)));
+    target.destroy(&Context::new("end"), &stubborn("1").name).await.unwrap();
+}
