@@ -223,6 +223,10 @@ impl SwarmTarget {
         let spec = self.record_spec(stack, "doing", "doing", &data);
         match docker.create_config(spec).await {
             Err(error) if is_taken(&error) => {
+                // What was asked for just before a cut may have come about only now.
+                if self.records(stack).await?.doing.is_some_and(|(_, found)| found == *doing) {
+                    return Ok(());
+                }
                 let what = "another apply of this stack has just begun";
                 Err(self.error(stack, TargetErrorKind::Conflict, what).with_hint("wait for it, then plan again"))
             }
