@@ -23,7 +23,7 @@ use super::removal::Nameless;
 use super::rollout::{count, go_down, is_right, wanted};
 use super::take_down::Going;
 use super::target::DockerTarget;
-use super::work::{Work, refused_by_the_engine, was_ill};
+use super::work::{Work, refused_by_the_engine};
 use super::{blue_green, nameless, parts, staged};
 use crate::engine::{Identity, identity, restarts_with};
 
@@ -38,8 +38,6 @@ pub(super) struct Aim<'a> {
     pub mine: &'a Doing,
     /// Whether what is replaced is kept beside, where the stack says so.
     pub beside: bool,
-    /// What there was before that which is taken back now.
-    pub before: Option<&'a Seen>,
 }
 
 /// Whether each service has the containers it should have, and no others.
@@ -166,9 +164,9 @@ impl DockerTarget {
         let restored = seen.current().filter(is_current).cloned();
         self.begin(name, seen, mine).await?;
         if restored.is_none() && self.stages(stack, seen) {
-            return self.stage(cx, Aim { stack, mine, beside: true, before: None }, seen, changes, ready).await;
+            return self.stage(cx, Aim { stack, mine, beside: true }, seen, changes, ready).await;
         }
-        let aim = Aim { stack, mine, beside: false, before: None };
+        let aim = Aim { stack, mine, beside: false };
         let Some(why) = self.make_it_so(cx, aim, ready, seen, changes).await? else {
             let number = match restored {
                 Some(current) => current.number,
@@ -224,7 +222,7 @@ impl DockerTarget {
         let changes = self.changes(cx, &Desired::Present(base.stack.clone()), &observed, &now, &meaning);
         let back = async {
             let ready = self.prepare(cx, &base.stack, meaning, &now).await?;
-            let aim = Aim { stack: &base.stack, mine, beside: false, before: Some(before) };
+            let aim = Aim { stack: &base.stack, mine, beside: false };
             self.make_it_so(cx, aim, ready, &now, &changes).await
         };
         let back = back.await.map_err(|mut error: TargetError| {
@@ -302,7 +300,6 @@ impl DockerTarget {
             news: News::silent(),
             start_interval,
             beside: false,
-            ill_before: BTreeSet::new(),
             until: Instant::now() + self.time_left(cx),
             ours: BTreeSet::new(),
             carried: nameless::Carried::new(),
@@ -324,14 +321,11 @@ impl DockerTarget {
         seen: &Seen,
         changes: &[Change],
     ) -> Result<Option<String>, TargetError> {
-        let Aim { stack, mine, beside, before } = aim;
+        let Aim { stack, mine, beside } = aim;
         let start_interval = self.engine.speaks((1, 44)).await?;
         let mut work = self.work(cx, stack, &ready.meaning, ready.handed, start_interval);
         work.news = News::of(&self.engine, &self.config.owner, &stack.name);
         work.beside = beside;
-        let ill =
-            before.map(|seen| seen.containers.iter().filter(|found| was_ill(found)).map(|found| found.id.clone()));
-        work.ill_before = ill.into_iter().flatten().collect();
         work.carried = nameless::carried(seen);
         let seen = self.clear_the_way(&work, seen, changes).await?;
         let ensured = parts::ensure(&self.engine, &self.config.owner, stack, &seen).await;

@@ -204,7 +204,7 @@ impl DockerTarget {
         let (engine, owner, stack) = (&self.engine, &self.config.owner, &staged.revision.stack);
         cx.progress(format_args!("promoting revision {}", staged.revision.number));
         let (changes, ready) = self.prepare_whole(cx, stack, seen).await?;
-        let aim = Aim { stack, mine, beside: false, before: None };
+        let aim = Aim { stack, mine, beside: false };
         if let Some(why) = self.make_it_so(cx, aim, ready, seen, &changes).await? {
             let now = self.look(&stack.name).await?;
             return self.abort(cx, staged, &now, cx.masker().mask(&why), mine).await;
@@ -234,7 +234,7 @@ impl DockerTarget {
         };
         cx.progress(format_args!("going back to revision {number}: {why}"));
         let (changes, ready) = self.prepare_whole(cx, &kept.stack, seen).await?;
-        let aim = Aim { stack: &kept.stack, mine, beside: false, before: None };
+        let aim = Aim { stack: &kept.stack, mine, beside: false };
         if let Some(worse) = self.make_it_so(cx, aim, ready, seen, &changes).await? {
             let worse = cx.masker().mask(&worse);
             return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
@@ -282,7 +282,7 @@ impl DockerTarget {
                 match self.sick(cx, staged, seen) {
                     Some(why) => self.abort(cx, staged, seen, why, mine).await,
                     None => {
-                        let aim = Aim { stack, mine, beside: true, before: None };
+                        let aim = Aim { stack, mine, beside: true };
                         self.stage(cx, aim, seen, &changes, ready).await
                     }
                 }
@@ -342,7 +342,7 @@ impl DockerTarget {
         // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
         let name = &staged.revision.stack;
         let (changes, ready) = self.prepare_whole(cx, name, &seen).await?;
-        let aim = Aim { stack: name, mine: &mine, beside: true, before: None };
+        let aim = Aim { stack: name, mine: &mine, beside: true };
         let why = self.make_it_so(cx, aim, ready, &seen, &changes).await?;
         let now = self.look(stack).await?;
         match why {

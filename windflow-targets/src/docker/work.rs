@@ -46,8 +46,6 @@ pub(super) struct Work<'a> {
     pub start_interval: bool,
     /// Whether what is replaced is kept beside, where the stack says so.
     pub beside: bool,
-    /// The ids of what was ill before that which is taken back: nothing about it has changed, and nobody waits for it.
-    pub ill_before: BTreeSet<String>,
     pub until: Instant,
     /// The ids of containers that were this stack's before.
     pub ours: BTreeSet<String>,
@@ -305,7 +303,7 @@ impl Work<'_> {
         let mut told: Option<Health> = None;
         let mut ready_since: Option<Instant> = None;
         // What ran and was ill before this work began may get well by it: only time tells.
-        let mut was_ill = was_ill(found) && !self.ill_before.contains(&found.id);
+        let mut was_ill = was_ill(found);
         loop {
             let Some(now) = again(self.engine, found).await? else {
                 return Ok(Verdict::Bad(format!("{}: its container was removed by somebody", found.service)));
@@ -408,7 +406,7 @@ impl Work<'_> {
 }
 
 /// Whether a container ran, and was ill all the same. One that had ended is started, and judged as any that is.
-pub(super) fn was_ill(found: &Found) -> bool {
+fn was_ill(found: &Found) -> bool {
     let state = found.inspect.state.as_ref();
     let check = state.and_then(|state| state.health.as_ref()).and_then(|health| health.status);
     match state.and_then(|state| state.status) {

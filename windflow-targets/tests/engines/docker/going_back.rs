@@ -87,36 +87,6 @@ async fn what_was_ill_before_has_time_to_get_well_by_the_repair() {
     assert!(after.services["db"].instances[0].id != of("db"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn going_back_waits_for_what_an_apply_has_made_ill_and_not_for_what_was_ill_before() {
-    let place = Place::new();
-    let mut config = place.config();
-    config.health_timeout = std::time::Duration::from_secs(300);
-    let target = windflow_targets::docker::DockerTarget::new(config);
-    let name = leaning("1").name;
-    target.deploy(&cx("one"), leaning("1")).await.unwrap();
-    let mut bad = leaning("2");
-    // `web` is ill for as long as this is `db`.
-    let db = bad.services.get_mut("db").unwrap();
-    *db = with_check(shell("exec sleep 100000"), "sleep 2; exit 1");
-    let told = target.deploy(&cx("two"), bad.clone()).await.unwrap();
-    assert!(matches!(told, Applied::RolledBack { to: Some(1), .. }), "{told:?}");
-    let now = target.observe(&cx("look"), &name).await.unwrap();
-    assert_eq!(now.services["web"].health, Health::Healthy);
-
-    docker(&["exec", &now.services["db"].instances[0].id, "rm", "/w/index.html"]);
-    let web = &now.services["web"].instances[0].id;
-    super::place::until("the check fails", || {
-        docker(&["inspect", "-f", "{{.State.Health.Status}}", web]) == "unhealthy"
-    })
-    .await;
-    let mut worse = leaning("1");
-    worse.services.insert("other".parse().unwrap(), shell("exit 4"));
-    let told = tokio::time::timeout(std::time::Duration::from_secs(100), target.deploy(&cx("three"), worse)).await;
-    let told = told.expect("it does not wait for what was ill before").unwrap_err().to_string();
-    assert!(told.contains("other") && told.contains("revision 1") && told.contains("web"), "{told}");
-}
-
 fn on(networks: &[(&str, Network)]) -> Stack {
     let web = Service {
         networks: networks.iter().map(|(name, _)| ((*name).to_owned(), Default::default())).collect(),
