@@ -71,6 +71,6 @@ pub(super) fn staged(owner: &OwnerId, stack: &StackName) -> String {
 
 /// The volume whose labels say what was taken over. Those of two turns that follow each other have different names.
 pub(super) fn adoption(owner: &OwnerId, stack: &StackName, turn: u64) -> String {
-    let second = if turn.is_multiple_of(2) { "-2" } else { "" };
+    let second = if turn.is_multiple_of(2) { "" } else { "-2" };
     format!("{}-adopted{second}", records_of(owner, stack))
 }

@@ -188,11 +188,12 @@ async fn remove_network(engine: &Engine, what: &str, id: &str) -> Result<(), Tar
     let (mut freed, mut on_it) = (false, Vec::new());
     for (container, place) in network.containers.unwrap_or_default() {
         let called = place.name.unwrap_or_else(|| container.clone());
-        on_it.push(called.clone());
         if engine.find(what, docker.inspect_container(&container, None)).await?.is_none() {
             let request = NetworkDisconnectRequest { container: called, force: Some(true) };
             engine.remove(what, docker.disconnect_network(id, request)).await?;
             freed = true;
+        } else {
+            on_it.push(called);
         }
     }
     let still = match freed {

@@ -32,7 +32,7 @@ impl DockerTarget {
         if let Some((path, why)) = parts::missing(&self.engine, stack).await?.into_iter().next() {
             let missing = TargetError::new(&self.config.name, TargetErrorKind::Refused, format_args!("{path}: {why}"));
             let missing = missing.in_stack(&stack.name);
-            return Err(missing.with_hint("it is external: whoever it belongs to makes it; nothing was changed"));
+            return Err(missing.with_hint("it is external: whoever it belongs to makes it"));
         }
         let mut ready = Prepared { meaning, handed: BTreeMap::new() };
         // A name that leads to another image once it was fetched may concern a service that was looked at before.
