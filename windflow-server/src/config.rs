@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use windflow_core::workflow::did_you_mean;
 use windflow_core::{InvalidName, OwnerId, SecretRef, TargetName};
-use windflow_targets::docker::{RegistryLogin, RegistryLogins};
+use windflow_targets::docker::{Endpoint, RegistryLogin, RegistryLogins};
 use windflow_workflow::Environment;
 use windflow_workflow::document::{
     Diagnostic, Diagnostics, Entry, Kind, Limits, Node, Position, Source, parse_duration, read,
@@ -293,7 +293,7 @@ impl Reader<'_> {
             let (at, value) = (join(path, &entry.key), &entry.value);
             match &*entry.key {
                 "kind" => {}
-                "endpoint" => target.engine.endpoint = self.text(value, &at).map(str::to_owned),
+                "endpoint" => target.engine.endpoint = self.endpoint(value, &at),
                 "context" => target.engine.context = self.text(value, &at).map(str::to_owned),
                 "tls" => target.engine.tls = self.text(value, &at).map(PathBuf::from),
                 "ssh_key" => target.engine.ssh_key = self.text(value, &at).map(PathBuf::from),
@@ -314,7 +314,31 @@ impl Reader<'_> {
                 None,
             );
         }
+        let endpoint = target.engine.endpoint.as_deref().and_then(|text| text.parse().ok());
+        let is_for = |key: &str| match endpoint {
+            Some(Endpoint::Unix(_)) => false,
+            Some(Endpoint::Ssh { .. }) => key == "ssh_key",
+            Some(_) => key == "tls",
+            // A context or the environment may say anything.
+            None => true,
+        };
+        for (key, scheme) in [("tls", "tcp://"), ("ssh_key", "ssh://")] {
+            if let Some(entry) = node.get(key).filter(|_| !is_for(key)) {
+                let message = format!("is for an endpoint of {scheme}: leave it out");
+                self.problem(entry.value.span.start, &join(path, key), message, None);
+            }
+        }
         target
+    }
+
+    /// Where an engine is, as it is written.
+    fn endpoint(&mut self, node: &Node, path: &str) -> Option<String> {
+        let text = self.text(node, path)?;
+        if let Err(why) = text.parse::<Endpoint>() {
+            self.problem(node.span.start, path, why, None);
+            return None;
+        }
+        Some(text.to_owned())
     }
 
     fn flag(&mut self, node: &Node, path: &str) -> Option<bool> {
@@ -406,6 +430,16 @@ mod tests {
         let problems = Config::parse("windflow.yaml", wrong).unwrap_err();
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(lines.len(), 4, "{lines:#?}");
+        let wrong = "owner: acme\ntargets:\n  a: { kind: docker, endpoint: 'tcp://' }\n  b: { kind: swarm, endpoint: 'unix:///s', tls: certs }\n  c: { kind: docker, endpoint: 'tcp://h:99999', ssh_key: k }\n";
+        let problems = Config::parse("windflow.yaml", wrong).unwrap_err();
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let told = [
+            "windflow.yaml:3:32: targets.a.endpoint: 'tcp://' names no",
+            "targets.b.tls: is for an endpoint of tcp://",
+            "targets.c.endpoint: '99999'",
+        ];
+        assert_eq!(lines.len(), told.len(), "{lines:#?}");
+        assert!(told.iter().zip(&lines).all(|(told, line)| line.contains(told)), "{lines:#?}");
     }
 
     #[test]

@@ -189,7 +189,8 @@ impl From<TargetError> for Failure {
             TargetErrorKind::Conflict => Some("somebody else has changed it: look at it and plan again".to_owned()),
             TargetErrorKind::NeedsConsent => Some("agree to it with --allow-destroy WHAT".to_owned()),
             TargetErrorKind::Unknown | TargetErrorKind::Cancelled => Some(
-                "it may be half done: `windflow status` shows what is there, applying again finishes it".to_owned(),
+                "it may be half done: `windflow status` shows what is there, the same command again finishes it"
+                    .to_owned(),
             ),
             _ => None,
         });

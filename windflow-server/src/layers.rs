@@ -118,7 +118,7 @@ impl Reader<'_> {
         match node.to_value().as_u64().map(u32::try_from) {
             Some(Ok(number)) if number > 0 => Some(number),
             _ => {
-                let message = format!("must be a whole number of at least 1, not {}", node.describe());
+                let message = format!("must be a whole number from 1 to {}, not {}", u32::MAX, node.describe());
                 self.problem(node.span.start, path, message, None);
                 None
             }
@@ -193,7 +193,7 @@ mod tests {
             ":5:14: targets.edge.timeout: must be longer than 0s",
             ":6:16: targets.edge.breaker.failure: is not a key of a breaker (did you mean 'failures'?)",
             "targets.edge.breaker.open_for: 'soon' is not a duration",
-            ":7:12: targets.edge.limit: must be a whole number of at least 1",
+            ":7:12: targets.edge.limit: must be a whole number from 1 to 4294967295",
             ":8:13: targets.edge.traced: must be true or false",
         ] {
             assert!(all.contains(told), "{told}\n{all}");

@@ -11,6 +11,7 @@ pub mod engines;
 pub mod exit;
 pub mod failure;
 mod graph;
+mod handed_over;
 mod interrupt;
 pub mod layers;
 mod opened;

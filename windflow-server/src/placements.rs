@@ -21,6 +21,24 @@ impl FilePlacements {
     fn file(&self, target: &TargetName, stack: &StackName) -> PathBuf {
         self.0.join(target.as_str()).join(stack.as_str())
     }
+
+    fn keep(&self, target: &TargetName, file: &Path) -> io::Result<()> {
+        let folder = self.0.join(target.as_str());
+        fs::create_dir_all(&folder)?;
+        File::create(file)?.sync_all()?;
+        for folder in [Some(&*folder), Some(&*self.0), self.0.parent()].into_iter().flatten() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+fn forget(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        // Should the machine fail before this is on disk, it is remembered as there: the safe side.
+        _ => Ok(()),
+    }
 }
 
 impl Placements for FilePlacements {
@@ -31,23 +49,13 @@ impl Placements for FilePlacements {
 
     fn note(&self, target: &TargetName, stack: &StackName, may_hold: bool) -> io::Result<()> {
         let file = self.file(target, stack);
-        if file.try_exists()? == may_hold {
-            return Ok(());
-        }
-        if !may_hold {
-            return match fs::remove_file(&file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                // Should the machine fail before this is on disk, it is remembered as there: the safe side.
-                _ => Ok(()),
-            };
-        }
-        let folder = self.0.join(target.as_str());
-        fs::create_dir_all(&folder)?;
-        File::create(&file)?.sync_all()?;
-        for folder in [Some(&*folder), Some(&*self.0), self.0.parent()].into_iter().flatten() {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        let noted = file.try_exists().and_then(|is_kept| match may_hold {
+            // Where nothing can be written there may be nothing to write.
+            _ if is_kept == may_hold => Ok(()),
+            true => self.keep(target, &file),
+            false => forget(&file),
+        });
+        noted.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
     }
 }
 

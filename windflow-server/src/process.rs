@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use windflow_core::Principal;
 use windflow_core::store::WorkerId;
 
+use crate::handed_over::HandedOver;
+
 /// The process as the command finds it.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -25,6 +27,8 @@ pub struct Process {
     pub shows: bool,
     /// Whether standard error is a terminal that can be redrawn.
     pub redraws: bool,
+    /// The files it may read.
+    pub files: HandedOver,
 }
 
 impl Process {
@@ -43,6 +47,7 @@ impl Process {
             asks: std::io::stdin().is_terminal(),
             shows: std::io::stdout().is_terminal(),
             redraws: std::io::stderr().is_terminal() && !dumb,
+            files: HandedOver::default(),
             variables,
         })
     }

@@ -48,6 +48,8 @@ pub struct Project {
     pub config: Config,
     /// Targets that need not be written: they are there for whoever names them.
     pub implied: BTreeMap<TargetName, TargetConfig>,
+    /// Of those, why one cannot be had: what is around says where its engine is, and leads nowhere.
+    pub astray: BTreeMap<TargetName, String>,
     /// Where the engines of targets are.
     pub endpoints: BTreeMap<TargetName, Endpoint>,
     /// The state file.
@@ -71,7 +73,7 @@ impl Project {
         let config = Config::load(global.config.as_deref(), &environment(&process))?;
         let asked = global.state.clone().or_else(|| process.variable("WINDFLOW_STATE").map(PathBuf::from));
         let state = process.working_dir.join(asked.unwrap_or_else(|| PathBuf::from(".windflow/state.db")));
-        let (mut endpoints, mut implied) = (BTreeMap::new(), BTreeMap::new());
+        let (mut endpoints, mut implied, mut astray) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (name, target) in &config.targets {
             let Some(target) = target.engine() else { continue };
             let endpoint = engines::endpoint(&target.engine, &process)
@@ -80,16 +82,21 @@ impl Project {
         }
         for (name, target) in TargetConfig::implied() {
             let Ok(name) = TargetName::new(name) else { continue };
-            if !config.targets.contains_key(&name)
-                && let Ok(endpoint) = engines::endpoint(&EngineConfig::default(), &process)
-            {
-                endpoints.insert(name.clone(), endpoint);
-                implied.insert(name, target);
+            if config.targets.contains_key(&name) {
+                continue;
+            }
+            match engines::endpoint(&EngineConfig::default(), &process) {
+                Ok(endpoint) => {
+                    endpoints.insert(name.clone(), endpoint);
+                    implied.insert(name, target);
+                }
+                // Whoever works with another target is not kept from it.
+                Err(why) => drop(astray.insert(name, why)),
             }
         }
         let events = global.events.as_ref().map(|path| StackEvents::open(&process.working_dir.join(path), &output));
         let (events, global) = (events.transpose()?, global.clone());
-        Ok(Self { process, config, implied, endpoints, state, global, output, events, opened })
+        Ok(Self { process, config, implied, astray, endpoints, state, global, output, events, opened })
     }
 
     /// The folder the state file lies in.
@@ -327,5 +334,5 @@ impl Project {
 
 fn environment(process: &Process) -> Environment {
     let variables = process.variables.iter().map(|(name, value)| (name.clone(), value.clone()));
-    Environment::new(&process.working_dir).with_variables(variables)
+    Environment::new(&process.working_dir).with_variables(variables).with_files(process.files.clone())
 }

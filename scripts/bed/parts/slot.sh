@@ -112,6 +112,8 @@ forwarding() {
 give_back_slot() {
   local file=$slots/$1
   kill_members "$1"
+  # Of a bed that was killed another may have taken everything away already.
+  mkdir -p "$slots"
   exec 8<> "$file"
   flock -w 10 8 || { echo "slot $1 is still held" >&2; return 1; }
   sweep_slot "$1"

@@ -154,6 +154,13 @@ impl ObservedInstance {
 }
 
 /// Where a service answers.
+///
+/// ```
+/// # use windflow_core::target::Endpoint;
+/// let endpoint = |host: &str| Endpoint { host: host.to_owned(), port: 80, protocol: "tcp".to_owned() };
+/// assert_eq!(endpoint("10.0.0.7").to_string(), "tcp://10.0.0.7:80");
+/// assert_eq!(endpoint("::1").to_string(), "tcp://[::1]:80");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Host name or address.
@@ -166,7 +173,11 @@ pub struct Endpoint {
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}:{}", self.protocol, self.host, self.port)
+        match self.host.contains(':') {
+            // An address of IPv6, whose colons are not that of the port.
+            true => write!(f, "{}://[{}]:{}", self.protocol, self.host, self.port),
+            false => write!(f, "{}://{}:{}", self.protocol, self.host, self.port),
+        }
     }
 }
 

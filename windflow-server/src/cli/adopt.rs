@@ -58,6 +58,18 @@ pub async fn adopt(project: &Project, args: &AdoptArgs) -> Result<Exit, Failure>
     let found = call.run(project, &mut interrupt, found).await?;
     let nobody_s = |found: &&Discovered| found.name == *wanted && found.owner.is_none();
     let Some(found) = found.iter().find(nobody_s) else {
+        let there = call.run(project, &mut interrupt, async {
+            target.observe(&call.cx, &stack.name).await.map_err(Failure::before)
+        });
+        // As after an adoption that was complete, and cut before it said so.
+        if let Some(current) = there.await?.current.filter(|current| current.adopted && *wanted == stack.name) {
+            project.output.document(&json!({
+                "version": 1, "kind": "adopted", "stack": stack.name, "target": target.name(),
+                "revision": current.number, "changes": [],
+            }));
+            project.output.text(format!("stack '{}' is ours already, as revision {}", stack.name, current.number));
+            return Ok(Exit::Success);
+        }
         let missing = Failure::usage(format_args!("nothing of nobody's is called '{wanted}' on '{}'", target.name()));
         return Err(missing.hint("`windflow discover` lists what runs there; --from says what it is called"));
     };

@@ -89,8 +89,8 @@ pub struct PlanArgs {
 /// What is agreed to.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ConsentArgs {
-    /// Agree to destroying things of this sort, such as volume
-    #[arg(long, value_name = "WHAT")]
+    /// Agree to destroying things of this sort
+    #[arg(long, value_name = "WHAT", value_parser = ["volume"])]
     pub allow_destroy: Vec<String>,
 }
 

@@ -59,18 +59,20 @@ pub async fn exec(project: &Project, args: ExecArgs) -> Result<Exit, Failure> {
             }
         });
     }
-    loop {
+    // Who reads nothing more has no use for the rest: the command goes with the session.
+    while !project.output.is_broken() {
         let event = tokio::select! {
             event = session.events.next() => event,
-            // The command goes with the session.
             _ = interrupt.wish() => return Ok(Exit::Cancelled),
         };
         match event {
             Some(Ok(ExecEvent::Stdout(bytes))) => project.output.pass(&bytes, false),
             Some(Ok(ExecEvent::Stderr(bytes))) => project.output.pass(&bytes, true),
+            Some(Ok(ExecEvent::Exit(0))) => return Ok(Exit::Success),
             Some(Ok(ExecEvent::Exit(code))) => return Ok(Exit::Remote(u8::try_from(code & 0xff).unwrap_or(1))),
             Some(Err(error)) => return Err(error.into()),
             None => return Err(Failure::failed("the command's end was not told")),
         }
     }
+    Ok(Exit::Success)
 }

@@ -112,8 +112,9 @@ pub fn target(project: &Project, args: &TargetArgs) -> Result<Arc<dyn Target>, F
     let targets = project.targets();
     let names = || targets.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     match &args.target {
-        Some(name) => project.target_named(name).ok_or_else(|| {
-            Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known: {}", names()))
+        Some(name) => project.target_named(name).ok_or_else(|| match project.astray.get(name) {
+            Some(why) => Failure::usage(format_args!("target '{name}': {why}")),
+            None => Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known: {}", names())),
         }),
         None if targets.len() == 1 => {
             targets.values().next().cloned().ok_or_else(|| Failure::usage("there is no target"))
@@ -174,7 +175,7 @@ impl Call {
                     }
                     Wish::Leave => {
                         return Err(Failure::new(crate::exit::Exit::Cancelled, "stopped in the middle")
-                            .hint("`windflow status` shows what is there; applying again finishes it"));
+                            .hint("`windflow status` shows what is there; the same command again finishes it"));
                     }
                 },
             }

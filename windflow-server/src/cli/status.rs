@@ -77,7 +77,16 @@ pub async fn status(project: &Project, args: &StatusArgs) -> Result<Exit, Failur
         }
         output.text(format!("\ndrift: {} since the revision was applied", count(plan.changes.len(), "change")));
         shown::changes(output, &plan);
-        output.text(format!("next:\n  windflow apply {name} --target {}    # put it right", target.name()));
+        let on = target.name();
+        output.text(format!("next:\n  windflow apply {name} --target {on}    # put it right"));
+        // A destroy that was cut leaves nothing of what should be there, and its record.
+        let should_run = observed
+            .current
+            .as_ref()
+            .is_some_and(|current| current.stack.services.values().any(|service| service.replicas.0 > 0));
+        if should_run && observed.services.values().all(|service| service.instances.is_empty()) {
+            output.text(format!("  windflow destroy {name} --target {on}  # take away the rest of it"));
+        }
     }
     Ok(Exit::Success)
 }

@@ -169,3 +169,18 @@ fn what_is_wrong_with_a_file_as_a_whole_is_told_in_one_line() {
     let done = world.expect(64, "run gone.yaml --config lost.yaml");
     assert!(done.err.starts_with("lost.yaml: there is no such file\nerror: "), "{}", done.err);
 }
+
+#[test]
+fn a_file_may_come_through_a_pipe_and_a_pipe_in_a_folder_is_waited_for_by_nobody() {
+    let world = World::with("s.yaml", "name: s\nservices:\n  web: { image: nginx, env_file: pipe }\n");
+    let stack = "name: piped\nservices:\n  web: { image: nginx }\n";
+    for command in ["validate /dev/stdin", "config /dev/stdin"] {
+        let done = world.run_with_input(command, stack);
+        assert_eq!(done.code, 0, "{command}: {}{}", done.out, done.err);
+    }
+    let made = std::process::Command::new("mkfifo").arg(world.dir.join("pipe")).status().unwrap();
+    assert!(made.success());
+    let done = world.expect(64, "validate s.yaml");
+    assert!(done.out.contains("s.yaml:3:34: ") && done.out.contains("it is no file"), "{}", done.out);
+    world.expect(64, "--config pipe targets");
+}

@@ -142,6 +142,19 @@ fn exec_passes_on_what_the_command_says_and_its_code() {
     world.write("seven", "echo said; exit 7");
     let done = world.expect(7, &format!("exec hello web -- sh {}/seven", world.dir.display()));
     assert_eq!(done.out, "said\n");
+    world.write("on", "while echo more; do sleep 0.1; done");
+    let on = format!("exec hello web -- sh {}/on", world.dir.display());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let lost = world.command(&on).stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+    assert_eq!(lost.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("cannot be written: No space left"));
+    // Whoever has read enough is told nothing more.
+    let mut read = world.command(&on).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut reader = std::io::BufReader::new(read.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut reader, &mut line).unwrap();
+    drop(reader);
+    assert_eq!((line.as_str(), read.wait().unwrap().code()), ("more\n", Some(0)));
     world.expect(0, "destroy hello --yes");
 }
 
@@ -316,4 +329,15 @@ fn the_layers_of_all_targets_go_for_those_that_nobody_has_written_too() {
         assert_eq!(out.status.code(), Some(69), "{said}");
         assert!(said.starts_with(&format!("error: {kind}: ")) && said.contains("not answered within 300ms"), "{said}");
     }
+}
+
+#[test]
+fn a_docker_host_that_leads_nowhere_is_told_to_whoever_names_its_target() {
+    let world = World::new();
+    let asked = |args: &str| world.command(args).env("DOCKER_HOST", "foo://bar").output().unwrap();
+    let out = asked("status shop --target docker");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(64), "{said}");
+    assert!(said.contains("target 'docker': DOCKER_HOST: ") && said.contains("foo://bar"), "{said}");
+    assert_eq!(asked("targets").status.code(), Some(0), "nothing else is kept from its work");
 }

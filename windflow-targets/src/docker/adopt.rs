@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bollard::query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
 use serde_json::json;
 use windflow_core::target::{
-    Context, Desired, Discovered, Revision, Stack, Target as _, TargetError, TargetErrorKind, diff,
+    Context, Desired, Discovered, Revision, Stack, Target as _, TargetError, TargetErrorKind, Volume, diff,
 };
 use windflow_core::{ServiceName, StackName};
 
-use super::look;
+use super::look::{self, Seen};
 use super::meaning::Meaning;
-use super::records::{self, Adopted, Adoption};
-use super::rollout::count;
+use super::observe::says_the_same;
+use super::records::{self, Adopted, AdoptedVolume, Adoption};
+use super::rollout::{count, wanted};
 use super::target::DockerTarget;
 use crate::engine::mark;
 
@@ -103,7 +104,16 @@ impl DockerTarget {
         if seen.is_alive() && seen.current().is_some() {
             return Err(error(TargetErrorKind::Conflict, "a stack of ours has that name".to_owned()));
         }
-        let adoption = Adoption { turn: seen.adopted.turn, ..self.adoption(found, stack).await? };
+        let mut adoption = Adoption { turn: seen.adopted.turn, ..self.adoption(found, stack).await? };
+        // What was kept when an earlier one went stays known as the stack's.
+        for (path, taken) in seen.adopted.volumes.iter().filter(|(path, _)| seen.volumes.contains_key(*path)) {
+            // Unless the stack says now that it is somebody else's.
+            let is_external =
+                |volume: &Volume| volume.external && volume.name.as_ref().is_none_or(|name| *name == taken.name);
+            if !stack.volumes.values().any(is_external) {
+                adoption.volumes.entry(path.clone()).or_insert_with(|| taken.clone());
+            }
+        }
         let (engine, owner) = (&self.engine, &self.config.owner);
         records::adopt(engine, owner, &stack.name, adoption).await?;
         let mut revision = Revision::new(0, stack.clone(), cx.key(), cx.clock().now());
@@ -111,6 +121,25 @@ impl DockerTarget {
         revision.images = Meaning::default().ran(stack, &self.look(&stack.name).await?);
         let made = records::record(engine, owner, &seen, revision).await;
         made.map_err(|error| error.in_stack(&stack.name))
+    }
+
+    /// Takes what was taken over under other words, and is what this stack says, for what it says: it need not be made anew.
+    pub(super) fn reword(&self, stack: &Stack, seen: &mut Seen) {
+        let mut reworded = Vec::new();
+        for (at, found) in seen.containers.iter().enumerate().filter(|(_, found)| found.identity.is_none()) {
+            let Some(service) = stack.services.get(&found.service) else { continue };
+            let wanted = wanted(seen, stack, &found.service, service);
+            if found.spec != wanted && says_the_same(seen, stack, &self.config.owner, found, &wanted) {
+                reworded.push((at, wanted));
+            }
+        }
+        seen.reworded = !reworded.is_empty();
+        for (at, wanted) in reworded {
+            if let Some(adopted) = seen.adopted.containers.get_mut(&seen.containers[at].id) {
+                adopted.spec = wanted.clone();
+            }
+            seen.containers[at].spec = wanted;
+        }
     }
 
     /// Which container is which instance of which service, and which networks and volumes go with them.
@@ -174,7 +203,7 @@ impl DockerTarget {
         for volume in volumes.volumes.unwrap_or_default() {
             let path = volume.labels.get(VOLUME).map(|name| format!("volumes.{name}"));
             if let Some(path) = path.filter(|path| wanted.contains_key(path)) {
-                adoption.volumes.insert(path, volume.name);
+                adoption.volumes.insert(path, AdoptedVolume::of(&volume));
             }
         }
         Ok(())

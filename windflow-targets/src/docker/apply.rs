@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bollard::models::ContainerStateStatusEnum;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windflow_core::ServiceName;
 use windflow_core::target::{
-    Applied, Change, ChangeKind, Context, Desired, Plan, Reversibility, Revision, Service, Stack, TargetError,
-    TargetErrorKind, diff,
+    Applied, Change, ChangeKind, Context, Desired, Plan, Reversibility, Revision, Stack, TargetError, TargetErrorKind,
+    diff,
 };
 
 use super::converge::{converge, down_order};
@@ -17,6 +16,7 @@ use super::events::News;
 use super::handed::Handed;
 use super::look::{Found, Seen};
 use super::meaning::Meaning;
+use super::observe::differing;
 use super::prepare::Prepared;
 use super::records::{self, Doing};
 use super::removal::Nameless;
@@ -25,7 +25,6 @@ use super::take_down::Going;
 use super::target::DockerTarget;
 use super::work::{Work, refused_by_the_engine};
 use super::{blue_green, nameless, parts, staged};
-use crate::engine::{Identity, identity, restarts_with};
 
 /// How often an apply looks whether its work is complete.
 const PASSES: usize = 3;
@@ -52,37 +51,25 @@ fn is_settled(work: &Work<'_>, seen: &Seen) -> bool {
         })
 }
 
-/// Why a container is replaced though nothing of its own has changed: what it restarts with is made anew, or is not the
-/// same as before.
-fn restarting_with(stack: &Stack, seen: &Seen, found: &Found, service: &Service) -> Option<String> {
-    let (before, now) = (restarts_with(&seen.current()?.stack, &found.spec), restarts_with(stack, service));
-    let names = |of: &BTreeMap<ServiceName, Identity>, than: &BTreeMap<ServiceName, Identity>| {
-        let other = of.iter().filter(|(name, identity)| than.get(*name) != Some(identity));
-        other.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
-    };
-    match (names(&now, &before), names(&before, &now)) {
-        (anew, gone) if anew.is_empty() && gone.is_empty() => None,
-        (anew, gone) if anew.is_empty() => Some(format!("it restarts with {gone} no more")),
-        (anew, _) => Some(format!("it restarts with {anew}")),
-    }
-}
-
 impl DockerTarget {
     pub(super) async fn carry_out(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError> {
         let name = plan.desired.stack();
         diff::check_bound(plan, &self.config.owner, &self.config.name)?;
-        let seen = self.look(name).await?;
+        let mut seen = self.look(name).await?;
         for record in &seen.unreadable {
             cx.progress(record.note());
         }
         self.check_records(name, &seen)?;
         let observed = self.observed(cx, &seen);
+        if let Desired::Present(stack) = &plan.desired {
+            self.reword(stack, &mut seen);
+        }
         let mine = Doing { intent: plan.intent(), key: cx.key().to_owned() };
         let continues = seen.doing.as_ref() == Some(&mine);
         let meaning = self.meaning(cx, &plan.desired, &seen).await?;
         let changes = self.changes(cx, &plan.desired, &observed, &seen, &meaning);
         if let (Desired::Present(_), Some(staged)) = (&plan.desired, &seen.staged) {
-            let done = self.apply_while_baking(cx, plan, staged, &seen, &mine).await;
+            let done = Box::pin(self.apply_while_baking(cx, plan, staged, &seen, &mine)).await;
             return done.map_err(|error| if error.stack.is_some() { error } else { error.in_stack(name) });
         }
         if seen.promoted {
@@ -103,12 +90,12 @@ impl DockerTarget {
         }
         self.check_consents(plan, &changes)?;
         let done = match &plan.desired {
-            Desired::Present(stack) => self.bring_up(cx, stack, meaning, &mine, &seen, &changes).await,
+            Desired::Present(stack) => Box::pin(self.bring_up(cx, stack, meaning, &mine, &seen, &changes)).await,
             Desired::Absent(_) => {
                 self.begin(name, &seen, &mine).await?;
                 cx.progress(format_args!("taking {name} down"));
                 let going = Going { changes: &changes, was_wanted: true };
-                self.take_down(cx, name, &seen, going).await.map(|()| Applied::Revision(None))
+                Box::pin(self.take_down(cx, name, &seen, going)).await.map(|()| Applied::Revision(None))
             }
         };
         done.map_err(|error| if error.stack.is_some() { error } else { error.in_stack(name) })
@@ -157,17 +144,20 @@ impl DockerTarget {
     ) -> Result<Applied, TargetError> {
         let (name, owner) = (&stack.name, &self.config.owner);
         // Before anything is touched: an image or a secret that is not there must not cost a running service.
-        let ready = self.prepare(cx, stack, meaning, seen).await?;
+        let ready = Box::pin(self.prepare(cx, stack, meaning, seen)).await?;
         let images = ready.meaning.ran(stack, seen);
         // What is current already is only put right again, and stays the revision it is.
         let is_current = |now: &&Revision| diff::is_revision(stack, now) && ready.meaning.is_what_ran(now, seen);
         let restored = seen.current().filter(is_current).cloned();
         self.begin(name, seen, mine).await?;
+        if seen.reworded {
+            records::adopt(&self.engine, owner, name, seen.adopted.clone()).await?;
+        }
         if restored.is_none() && self.stages(stack, seen) {
-            return self.stage(cx, Aim { stack, mine, beside: true }, seen, changes, ready).await;
+            return Box::pin(self.stage(cx, Aim { stack, mine, beside: true }, seen, changes, ready)).await;
         }
         let aim = Aim { stack, mine, beside: false };
-        let Some(why) = self.make_it_so(cx, aim, ready, seen, changes).await? else {
+        let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, changes)).await? else {
             let number = match restored {
                 Some(current) => current.number,
                 None => {
@@ -187,7 +177,7 @@ impl DockerTarget {
                 .with_hint("there is nothing else to go back to: put it right and apply again, or roll back further"));
         }
         cx.progress(format_args!("going back: {why}"));
-        self.go_back(cx, stack, seen, why, mine).await
+        Box::pin(self.go_back(cx, stack, seen, why, mine)).await
     }
 
     /// Makes what was current before current again.
@@ -209,21 +199,21 @@ impl DockerTarget {
             // Only what a first apply that was cut has left never was what should be there.
             let is_first = before.highest == 0 && before.doing.is_some();
             if !before.containers.is_empty() && !is_first {
-                return self.leave_what_was_there(cx, from, before, &now, &why).await;
+                return Box::pin(self.leave_what_was_there(cx, from, before, &now, &why)).await;
             }
             // Volumes that this apply has made hold nothing anybody could miss.
             let mut gone = self.everything_goes(&now);
             gone.retain(|change| !before.volumes.contains_key(&change.path));
-            self.take_down(cx, name, &now, Going { changes: &gone, was_wanted: false }).await?;
+            Box::pin(self.take_down(cx, name, &now, Going { changes: &gone, was_wanted: false })).await?;
             return Ok(Applied::RolledBack { to: None, why });
         };
         let observed = self.observed(cx, &now);
         let meaning = Meaning::of_before(cx, base).await;
         let changes = self.changes(cx, &Desired::Present(base.stack.clone()), &observed, &now, &meaning);
         let back = async {
-            let ready = self.prepare(cx, &base.stack, meaning, &now).await?;
+            let ready = Box::pin(self.prepare(cx, &base.stack, meaning, &now)).await?;
             let aim = Aim { stack: &base.stack, mine, beside: false };
-            self.make_it_so(cx, aim, ready, &now, &changes).await
+            Box::pin(self.make_it_so(cx, aim, ready, &now, &changes)).await
         };
         let back = back.await.map_err(|mut error: TargetError| {
             let number = base.number;
@@ -251,6 +241,22 @@ impl DockerTarget {
         TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
             .in_stack(stack)
             .with_hint("see what is there with `status`, and plan again")
+    }
+
+    /// However often it is made, it is not as it was made.
+    fn never_settled(&self, stack: &Stack, seen: &Seen) -> TargetError {
+        let overtaken = self.overtaken(&stack.name);
+        let all = seen.containers.iter().filter_map(|found| {
+            let fields = differing(seen, stack, &self.config.owner, found);
+            (!fields.is_empty()).then(|| format!("services.{}: {}", found.service, fields.join(", ")))
+        });
+        let told: Vec<String> = all.collect();
+        let mut error = overtaken;
+        if !told.is_empty() {
+            let what = format!("what was made is not as it was asked for ({})", told.join("; "));
+            error.message = format!("{what}, or {}", error.message);
+        }
+        error
     }
 
     /// Something ran, and no revision is on record to go back to: only what this apply has made goes again.
@@ -327,8 +333,8 @@ impl DockerTarget {
         work.news = News::of(&self.engine, &self.config.owner, &stack.name);
         work.beside = beside;
         work.carried = nameless::carried(seen);
-        let seen = self.clear_the_way(&work, seen, changes).await?;
-        let ensured = parts::ensure(&self.engine, &self.config.owner, stack, &seen).await;
+        let seen = Box::pin(self.clear_the_way(&work, seen, changes)).await?;
+        let ensured = Box::pin(parts::ensure(&self.engine, &self.config.owner, stack, &seen)).await;
         (work.networks, work.volumes) = match ensured {
             Ok(named) => named,
             // An engine says so of an address range that is taken, too, and of a driver that it does not have.
@@ -340,7 +346,7 @@ impl DockerTarget {
         loop {
             passes += 1;
             work.ours = seen.containers.iter().map(|found| found.id.clone()).collect();
-            if let Some(why) = converge(&work, &seen).await? {
+            if let Some(why) = Box::pin(converge(&work, &seen)).await? {
                 return Ok(Some(why));
             }
             // What an apply that was cut had just asked for may have come about only now.
@@ -351,14 +357,15 @@ impl DockerTarget {
                 now = self.look(&stack.name).await?;
             }
             let settled = if beside { blue_green::is_switched(&work, &now) } else { is_settled(&work, &now) };
-            seen = Seen { volumes: seen.volumes, networks: seen.networks, ..now };
-            if !self.is_still_ours(&seen, mine) {
+            if !self.is_still_ours(&now, mine) {
                 return Err(self.overtaken(&stack.name));
             }
-            match settled {
-                true => break,
-                false if passes >= PASSES => return Err(self.overtaken(&stack.name)),
-                false => {}
+            if !settled && passes >= PASSES {
+                return Err(self.never_settled(stack, &now));
+            }
+            seen = Seen { volumes: seen.volumes, networks: seen.networks, ..now };
+            if settled {
+                break;
             }
         }
         if beside {
@@ -413,37 +420,6 @@ impl DockerTarget {
     pub(super) fn everything_goes(&self, seen: &Seen) -> Vec<Change> {
         let paths = seen.networks.keys().chain(seen.volumes.keys());
         paths.map(|path| Change::new(ChangeKind::Delete, path)).collect()
-    }
-
-    /// Services with containers that are not what is wanted though no field says so, and why.
-    pub(super) fn otherwise(stack: &Stack, seen: &Seen) -> Vec<(ServiceName, String)> {
-        let mut told = Vec::new();
-        for (name, service) in &stack.services {
-            let service = wanted(seen, stack, name, service);
-            let anew = identity(stack, &service);
-            let why = seen.of(name).filter(|found| !seen.is_kept(found)).find_map(|found| {
-                let state = found.inspect.state.as_ref().and_then(|state| state.status);
-                let made_as = seen.made_as(found).filter(|made_as| *made_as != anew);
-                match (state, made_as) {
-                    (Some(ContainerStateStatusEnum::CREATED), _) => {
-                        Some("its container was never completed".to_owned())
-                    }
-                    (_, None) => None,
-                    (_, Some(_)) => restarting_with(stack, seen, found, &service).or_else(|| {
-                        let same_words = identity(stack, &found.spec) == anew;
-                        Some(match same_words {
-                            true if service.configs.is_empty() && service.secrets.is_empty() => {
-                                "a network or volume it uses is another one".to_owned()
-                            }
-                            true => "a file it is handed has changed, or a network or volume it uses".to_owned(),
-                            false => "a container of it was left by an apply that did not come to its end".to_owned(),
-                        })
-                    }),
-                }
-            });
-            told.extend(why.map(|why| (name.clone(), why)));
-        }
-        told
     }
 
     /// Gives containers the names they should have, where another had them when they were made.

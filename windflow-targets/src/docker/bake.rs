@@ -67,15 +67,15 @@ impl DockerTarget {
         ready: Prepared,
     ) -> Result<Applied, TargetError> {
         let Aim { stack, mine, .. } = aim;
-        let why = self.make_it_so(cx, aim, ready, seen, changes).await?;
+        let why = Box::pin(self.make_it_so(cx, aim, ready, seen, changes)).await?;
         let why = why.map(|why| cx.masker().mask(&why));
         let now = self.look(&stack.name).await?;
         match (why, &now.staged) {
-            (None, Some(_)) => self.bake(cx, &stack.name, mine).await,
-            (Some(why), Some(staged)) => self.abort(cx, staged, &now, why, mine).await,
+            (None, Some(_)) => Box::pin(self.bake(cx, &stack.name, mine)).await,
+            (Some(why), Some(staged)) => Box::pin(self.abort(cx, staged, &now, why, mine)).await,
             (Some(why), None) => {
                 cx.progress(format_args!("going back: {why}"));
-                self.go_back(cx, stack, seen, why, mine).await
+                Box::pin(self.go_back(cx, stack, seen, why, mine)).await
             }
             (None, None) => Err(self.overtaken(&stack.name)),
         }
@@ -122,7 +122,7 @@ impl DockerTarget {
                 continue;
             }
             if let Some(why) = self.sick(cx, &staged, &seen) {
-                return self.abort(cx, &staged, &seen, why, mine).await;
+                return Box::pin(self.abort(cx, &staged, &seen, why, mine)).await;
             }
             let Some(until) = staged.until else {
                 records::end(&self.engine, &self.config.owner, stack).await?;
@@ -130,7 +130,7 @@ impl DockerTarget {
             };
             let now = cx.clock().now();
             if now >= until {
-                return self.finish(cx, &staged, &seen, mine).await;
+                return Box::pin(self.finish(cx, &staged, &seen, mine)).await;
             }
             if before.is_none() {
                 let number = staged.revision.number;
@@ -196,7 +196,7 @@ impl DockerTarget {
         let desired = Desired::Present(stack.clone());
         let meaning = self.meaning(cx, &desired, seen).await?;
         let changes = self.changes(cx, &desired, &self.observed_whole(cx, seen), seen, &meaning);
-        Ok((changes, self.prepare(cx, stack, meaning, seen).await?))
+        Ok((changes, Box::pin(self.prepare(cx, stack, meaning, seen)).await?))
     }
 
     /// Takes the old set away, and makes what was staged current.
@@ -205,9 +205,9 @@ impl DockerTarget {
         cx.progress(format_args!("promoting revision {}", staged.revision.number));
         let (changes, ready) = self.prepare_whole(cx, stack, seen).await?;
         let aim = Aim { stack, mine, beside: false };
-        if let Some(why) = self.make_it_so(cx, aim, ready, seen, &changes).await? {
+        if let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
             let now = self.look(&stack.name).await?;
-            return self.abort(cx, staged, &now, cx.masker().mask(&why), mine).await;
+            return Box::pin(self.abort(cx, staged, &now, cx.masker().mask(&why), mine)).await;
         }
         // Under the key it was applied with: whoever applied it knows it by that.
         let mut revision = staged.revision.clone();
@@ -235,7 +235,7 @@ impl DockerTarget {
         cx.progress(format_args!("going back to revision {number}: {why}"));
         let (changes, ready) = self.prepare_whole(cx, &kept.stack, seen).await?;
         let aim = Aim { stack: &kept.stack, mine, beside: false };
-        if let Some(worse) = self.make_it_so(cx, aim, ready, seen, &changes).await? {
+        if let Some(worse) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
             let worse = cx.masker().mask(&worse);
             return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
                 .in_stack(name)
@@ -277,20 +277,20 @@ impl DockerTarget {
         }
         match meant {
             Meant::Staged => {
-                let ready = self.prepare(cx, stack, meaning, seen).await?;
+                let ready = Box::pin(self.prepare(cx, stack, meaning, seen)).await?;
                 self.begin(&stack.name, seen, mine).await?;
                 match self.sick(cx, staged, seen) {
-                    Some(why) => self.abort(cx, staged, seen, why, mine).await,
+                    Some(why) => Box::pin(self.abort(cx, staged, seen, why, mine)).await,
                     None => {
                         let aim = Aim { stack, mine, beside: true };
-                        self.stage(cx, aim, seen, &changes, ready).await
+                        Box::pin(self.stage(cx, aim, seen, &changes, ready)).await
                     }
                 }
             }
             Meant::Kept(kept) => {
                 self.check_consents(plan, &changes)?;
                 self.begin(&stack.name, seen, mine).await?;
-                self.abort(cx, staged, seen, "it was asked for".to_owned(), mine).await?;
+                Box::pin(self.abort(cx, staged, seen, "it was asked for".to_owned(), mine)).await?;
                 Ok(Applied::Revision(Some(kept.number)))
             }
             Meant::Other => Err(self.in_the_way(staged)),
@@ -333,21 +333,21 @@ impl DockerTarget {
         };
         self.begin(stack, &seen, &mine).await?;
         if verdict == Promote::Abort {
-            self.abort(cx, &staged, &seen, "it was asked for".to_owned(), &mine).await?;
+            Box::pin(self.abort(cx, &staged, &seen, "it was asked for".to_owned(), &mine)).await?;
             return Ok(Applied::Revision(Some(staged.kept)));
         }
         if let Some(why) = self.sick(cx, &staged, &seen) {
-            return self.abort(cx, &staged, &seen, why, &mine).await;
+            return Box::pin(self.abort(cx, &staged, &seen, why, &mine)).await;
         }
         // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
         let name = &staged.revision.stack;
         let (changes, ready) = self.prepare_whole(cx, name, &seen).await?;
         let aim = Aim { stack: name, mine: &mine, beside: true };
-        let why = self.make_it_so(cx, aim, ready, &seen, &changes).await?;
+        let why = Box::pin(self.make_it_so(cx, aim, ready, &seen, &changes)).await?;
         let now = self.look(stack).await?;
         match why {
-            Some(why) => self.abort(cx, &staged, &now, cx.masker().mask(&why), &mine).await,
-            None => self.finish(cx, &staged, &now, &mine).await,
+            Some(why) => Box::pin(self.abort(cx, &staged, &now, cx.masker().mask(&why), &mine)).await,
+            None => Box::pin(self.finish(cx, &staged, &now, &mine)).await,
         }
     }
 

@@ -228,17 +228,17 @@ pub(super) fn is_led_over(stack: &Stack, seen: &Seen) -> bool {
 
 /// The names of the service lead to this container from now on.
 pub(super) async fn take_the_name(work: &Work<'_>, service: &Service, found: &Found) -> Result<(), TargetError> {
-    stand(work, service, found, true).await.map(drop)
+    Box::pin(stand(work, service, found, true)).await.map(drop)
 }
 
 /// The names of the service do not lead to this container any more; it stays in its networks. Says whether they did.
 async fn give_up_the_name(work: &Work<'_>, service: &Service, found: &Found) -> Result<bool, TargetError> {
-    stand(work, service, found, false).await
+    Box::pin(stand(work, service, found, false)).await
 }
 
 /// Has a container be in its networks, with the names or without. Says whether anything had to be done.
 async fn stand(work: &Work<'_>, service: &Service, found: &Found, named: bool) -> Result<bool, TargetError> {
-    let Some(now) = again(work.engine, found).await? else { return Ok(false) };
+    let Some(now) = Box::pin(again(work.engine, found)).await? else { return Ok(false) };
     let mut changed = false;
     let mut asked = Stack::new(work.stack.name.clone(), BTreeMap::from([(found.service.clone(), service.clone())]));
     asked.networks = work.stack.networks.clone();

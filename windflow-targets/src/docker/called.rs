@@ -6,6 +6,7 @@ use windflow_core::target::{Service, Stack, TargetError};
 use windflow_core::{OwnerId, ServiceName, StackName};
 
 use super::look::Seen;
+use super::podman;
 use crate::engine::{Engine, mark};
 
 /// The container of somebody else that has the name a service asks for, told for people.
@@ -16,8 +17,7 @@ pub(super) async fn stranger(
     called: &str,
     ours: impl Fn(&str) -> bool,
 ) -> Result<Option<String>, TargetError> {
-    let docker = engine.docker().await?;
-    let found = engine.find("looking who has a name", docker.inspect_container(called, None)).await?;
+    let found = podman::inspect(engine, called).await?;
     // The engine finds containers by the beginning of their ids as well.
     let found = found.filter(|found| is_called(found, called));
     Ok(found.and_then(|found| {

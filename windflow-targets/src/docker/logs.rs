@@ -41,7 +41,7 @@ pub(super) fn logs(target: DockerTarget, cx: Context, of: ServiceRef, options: L
 }
 
 /// That a service is not there at all is no silence of its own.
-fn unknown(target: &DockerTarget, seen: &Seen, of: &ServiceRef) -> Option<TargetError> {
+pub(super) fn unknown(target: &DockerTarget, seen: &Seen, of: &ServiceRef) -> Option<TargetError> {
     let asked = of.service.as_ref()?;
     let recorded = seen.current().into_iter().flat_map(|current| current.stack.services.keys());
     let there: BTreeSet<&ServiceName> = seen.containers.iter().map(|found| &found.service).chain(recorded).collect();

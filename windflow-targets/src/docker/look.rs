@@ -6,9 +6,10 @@ use bollard::models::{ContainerInspectResponse, ContainerSummary, Network, Netwo
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder};
 use futures_util::future::try_join_all;
 use futures_util::try_join;
-use windflow_core::target::{Revision, Service, TargetError};
+use windflow_core::target::{Revision, Service, Stack, TargetError};
 use windflow_core::{OwnerId, ServiceName, StackName};
 
+use super::podman;
 use super::records::{Adopted, Adoption, Doing, Records, Unreadable};
 use super::render::keeping_restart;
 use super::staged::Staged;
@@ -48,6 +49,8 @@ pub(super) struct Seen {
     pub promoted: bool,
     /// What carries somebody else's marks, and was taken over.
     pub adopted: Adoption,
+    /// That is taken for other words than stand on record, which is to be written anew.
+    pub reworded: bool,
     /// By their ids.
     pub images: HashMap<String, Image>,
 }
@@ -86,15 +89,29 @@ impl Seen {
             // Whatever is being done may want it.
             (true, None) => true,
             (true, Some(current)) => {
-                path.strip_prefix("volumes.").is_some_and(|name| current.stack.volumes.contains_key(name))
+                path.strip_prefix("volumes.").is_some_and(|name| has_own_volume(&current.stack, name))
             }
         };
         self.volumes.iter().filter(move |(path, _)| !wanted(path))
     }
 
+    /// Whether this is about a volume that was taken over, and that no revision on record says anything about.
+    pub fn is_of_unknown_make(&self, path: &str) -> bool {
+        let Some(name) = path.strip_prefix("volumes.") else { return false };
+        let is_told = |name: &str| self.latest().is_some_and(|latest| has_own_volume(&latest.stack, name));
+        let taken = self.adopted.volumes.keys().filter_map(|path| path.strip_prefix("volumes."));
+        let mut about = taken.filter(|taken| name == *taken || name.starts_with(&format!("{taken}.")));
+        about.any(|taken| !is_told(taken))
+    }
+
     pub fn of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Found> {
         self.containers.iter().filter(move |found| found.service == *service)
     }
+}
+
+/// Whether a stack has a volume of its own of this name: another's may be called the same within it.
+pub(super) fn has_own_volume(stack: &Stack, name: &str) -> bool {
+    stack.volumes.get(name).is_some_and(|volume| !volume.external)
 }
 
 /// Reads a stack: three lists, and each container and image once.
@@ -105,27 +122,32 @@ pub(super) async fn look(engine: &Engine, owner: &OwnerId, stack: &StackName) ->
     let networks = ListNetworksOptionsBuilder::default().filters(&ours).build();
     let volumes = ListVolumesOptionsBuilder::default().filters(&ours).build();
     let (containers, networks, volumes) = try_join!(
-        engine.ask("listing containers", docker.list_containers(Some(containers))),
+        podman::containers(engine, containers),
         engine.ask("listing networks", docker.list_networks(Some(networks))),
         engine.ask("listing volumes", docker.list_volumes(Some(volumes))),
     )?;
+    // Of several labels in a filter, some engines take one for enough.
+    let marks = mark::labels(owner, stack);
+    let is_ours = |labels: &HashMap<String, String>| marks.iter().all(|(mark, value)| labels.get(mark) == Some(value));
+    let is_labelled = |labels: &Option<HashMap<String, String>>| labels.as_ref().is_some_and(is_ours);
+    let containers = containers.into_iter().filter(|container| is_labelled(&container.labels));
     let mut seen = Seen::default();
-    for network in networks {
+    for network in networks.into_iter().filter(|network| is_labelled(&network.labels)) {
         let path = network.labels.as_ref().and_then(|labels| labels.get(mark::PART).cloned());
         if let Some(path) = path {
             seen.networks.insert(path, network);
         }
     }
     let mut records = Records::default();
-    for volume in volumes.volumes.unwrap_or_default() {
+    for volume in volumes.volumes.unwrap_or_default().into_iter().filter(|volume| is_ours(&volume.labels)) {
         match volume.labels.get(mark::PART).cloned() {
             Some(path) => drop(seen.volumes.insert(path, volume)),
             None => records.take(&volume),
         }
     }
-    let ids = containers.iter().filter_map(|summary| summary.id.clone());
+    let ids = containers.filter_map(|summary| summary.id);
     let ids: Vec<String> = ids.chain(records.adopted.containers.keys().cloned()).collect();
-    let inspected = try_join_all(ids.iter().map(|id| inspect(engine, id))).await?;
+    let inspected = try_join_all(ids.iter().map(|id| podman::inspect(engine, id))).await?;
     let of_containers = inspected.iter().flatten().filter_map(|inspect| inspect.image.clone());
     let images = images(engine, of_containers).await?;
     for (id, inspect) in ids.into_iter().zip(inspected) {
@@ -142,9 +164,12 @@ pub(super) async fn look(engine: &Engine, owner: &OwnerId, stack: &StackName) ->
             seen.networks.insert(path.clone(), plain(network));
         }
     }
-    for (path, name) in &records.adopted.volumes {
-        if let Some(volume) = engine.find("looking at a volume", docker.inspect_volume(name)).await? {
+    for (path, taken) in std::mem::take(&mut records.adopted.volumes) {
+        let there = engine.find("looking at a volume", docker.inspect_volume(&taken.name)).await?;
+        // One that is gone claims nothing of what has its name later.
+        if let Some(volume) = there.filter(|volume| taken.is(volume)) {
             seen.volumes.insert(path.clone(), volume);
+            records.adopted.volumes.insert(path, taken);
         }
     }
     records.revisions.sort_by_key(|revision| revision.number);
@@ -186,14 +211,10 @@ fn plain(network: NetworkInspect) -> Network {
     }
 }
 
-async fn inspect(engine: &Engine, id: &str) -> Result<Option<ContainerInspectResponse>, TargetError> {
-    let docker = engine.docker().await?;
-    engine.find("looking at a container", docker.inspect_container(id, None)).await
-}
-
 /// Looks at one container again; none when it is gone.
 pub(super) async fn again(engine: &Engine, found: &Found) -> Result<Option<Found>, TargetError> {
-    let inspect = inspect(engine, &found.id).await?;
+    // What an engine says of a container is large, and would be part of every future above.
+    let inspect = podman::inspect(engine, &found.id).await?;
     Ok(inspect.map(|inspect| Found { inspect, ..found.clone() }))
 }
 
@@ -250,7 +271,7 @@ pub(super) async fn everything(
     let networks = ListNetworksOptionsBuilder::default().filters(&filter).build();
     let volumes = ListVolumesOptionsBuilder::default().filters(&filter).build();
     let (containers, networks, volumes) = try_join!(
-        engine.ask("listing containers", docker.list_containers(Some(containers))),
+        podman::containers(engine, containers),
         engine.ask("listing networks", docker.list_networks(Some(networks))),
         engine.ask("listing volumes", docker.list_volumes(Some(volumes))),
     )?;

@@ -190,7 +190,7 @@ fn not_here(service: &Service, found: &mut Vec<(String, String)>) {
             "healthcheck".to_owned(),
             "Docker tries commands only: write 'test: [CMD, …]' with a program of the image".to_owned(),
         )),
-        Some(Probe::Exec(_) | Probe::Shell(_)) | None => {}
+        Some(Probe::None | Probe::Exec(_) | Probe::Shell(_)) | None => {}
     }
     if let Some(mode) = service.network_mode.as_deref() {
         if mode.starts_with("service:") || mode.starts_with("container:") {

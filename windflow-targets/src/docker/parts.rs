@@ -1,6 +1,6 @@
 //! Networks and volumes: making those that are wanted, removing those that are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{NetworkCreateRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{ListNetworksOptionsBuilder, RemoveVolumeOptions};
@@ -8,8 +8,9 @@ use windflow_core::target::{Change, ChangeKind, Network, Stack, TargetError, Tar
 use windflow_core::{OwnerId, StackName};
 
 use super::look::Seen;
-use super::{blue_green, names, render};
-use crate::engine::{Engine, mark};
+use super::{blue_green, names, podman, render};
+use crate::engine::Engine;
+use crate::engine::mark::{self, own_as_external};
 
 /// The engine's names by the stack's.
 type Names = BTreeMap<String, String>;
@@ -38,7 +39,7 @@ pub(super) async fn ensure(
         let found = seen.volumes.get(&format!("volumes.{name}")).map(|volume| volume.name.clone());
         let given = names::given_volume(name, volume);
         let called = match found {
-            _ if volume.external => given.unwrap_or_else(|| name.clone()),
+            _ if volume.external => external_volume(engine, stack, name, given).await?,
             Some(called) => called,
             None => make_volume(engine, owner, stack, name).await?,
         };
@@ -57,28 +58,96 @@ fn wanted_networks(stack: &Stack) -> Vec<String> {
     names
 }
 
+/// The engine would make one that has gone since the plan was made, and nothing would be in it.
+async fn external_volume(
+    engine: &Engine,
+    stack: &Stack,
+    name: &str,
+    given: Option<String>,
+) -> Result<String, TargetError> {
+    let called = given.unwrap_or_else(|| name.to_owned());
+    match missing_volume(engine, name, &called).await? {
+        None => Ok(called),
+        Some((path, why)) => {
+            let what = format!("{path}: {why}");
+            Err(TargetError::new(engine.target(), TargetErrorKind::Refused, what).in_stack(&stack.name))
+        }
+    }
+}
+
 fn external_network(stack: &Stack, name: &str) -> String {
     names::given_network(stack, name).unwrap_or_else(|| name.to_owned())
 }
 
-/// What the stack counts on and nobody has made, as path and sentence.
-pub(super) async fn missing(engine: &Engine, stack: &Stack) -> Result<Vec<(String, String)>, TargetError> {
+/// What the stack counts on as somebody else's and is not there, or is its own, and what of its own is somebody else's: as
+/// path and sentence.
+pub(super) async fn problems(
+    engine: &Engine,
+    owner: &OwnerId,
+    stack: &Stack,
+    seen: &Seen,
+) -> Result<Vec<(String, String)>, TargetError> {
     let docker = engine.docker().await?;
-    let mut missing = Vec::new();
+    let mut problems = Vec::new();
+    let is_new = |name: &String| !seen.volumes.contains_key(&format!("volumes.{name}"));
+    for (name, volume) in stack.volumes.iter().filter(|(name, volume)| !volume.external && is_new(name)) {
+        let given = names::given_volume(name, volume);
+        let called = given.clone().unwrap_or_else(|| names::part(&stack.name, name));
+        if let Some((path, _)) = seen.volumes.iter().find(|(_, own)| own.name == called) {
+            problems.push((format!("volumes.{name}"), own_under_another_key(path, &called)));
+            continue;
+        }
+        let found = engine.find("looking for a volume", docker.inspect_volume(&called)).await?;
+        if found.is_some_and(|found| !is_free(&found.labels, owner, &stack.name, given.is_some())) {
+            let why = format!("the engine has a volume '{called}' already, which is not this stack's");
+            problems.push((format!("volumes.{name}"), format!("{why}: {}", instead_of("volume"))));
+        }
+    }
+    let is_own = |id: &String| seen.networks.values().any(|network| network.id.as_ref() == Some(id));
+    // A name that nobody has asked for gives way to another.
+    for (name, _) in stack.networks.iter().filter(|(_, network)| !network.external) {
+        let Some(called) = names::given_network(stack, name) else { continue };
+        let found = engine.find("looking for a network", docker.inspect_network(&called, None)).await?;
+        let found = found.filter(|found| found.name.as_ref() == Some(&called));
+        if found.and_then(|found| found.id).is_some_and(|id| !is_own(&id)) {
+            let why = format!("the engine has a network '{called}' already, which is not this stack's");
+            problems.push((format!("networks.{name}"), format!("{why}: {}", instead_of("network"))));
+        }
+    }
     for (name, _) in stack.networks.iter().filter(|(_, network)| network.external) {
         let (path, called) = (format!("networks.{name}"), external_network(stack, name));
-        if engine.find("looking for a network", docker.inspect_network(&called, None)).await?.is_none() {
-            missing.push((path, format!("there is no network '{called}' on the engine")));
+        let found = engine.find("looking for a network", docker.inspect_network(&called, None)).await?;
+        match found.map(|found| found.id) {
+            None => problems
+                .push((path, format!("there is no network '{called}' on the engine: whoever it belongs to makes it"))),
+            Some(Some(id)) if is_own(&id) => problems.push((path, own_as_external("network", &called))),
+            Some(_) => {}
         }
     }
     for (name, volume) in stack.volumes.iter().filter(|(_, volume)| volume.external) {
-        let path = format!("volumes.{name}");
         let called = names::given_volume(name, volume).unwrap_or_else(|| name.clone());
-        if engine.find("looking for a volume", docker.inspect_volume(&called)).await?.is_none() {
-            missing.push((path, format!("there is no volume '{called}' on the engine")));
+        if seen.volumes.values().any(|own| own.name == called) {
+            problems.push((format!("volumes.{name}"), own_as_external("volume", &called)));
+        } else {
+            problems.extend(missing_volume(engine, name, &called).await?);
         }
     }
-    Ok(missing)
+    Ok(problems)
+}
+
+/// Whether a volume with these labels is no reason not to make one by its name: it is ours, or ours gets another name.
+fn is_free(labels: &HashMap<String, String>, owner: &OwnerId, stack: &StackName, is_given: bool) -> bool {
+    let is = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
+    let is_ours = is(mark::OWNER, owner.as_str()) && is(mark::STACK, stack.as_str());
+    // Another owner's stack of the same name has its own; what nobody has marked may be what somebody counts on.
+    is_ours || (!is_given && labels.contains_key(mark::OWNER))
+}
+
+async fn missing_volume(engine: &Engine, name: &str, called: &str) -> Result<Option<(String, String)>, TargetError> {
+    let docker = engine.docker().await?;
+    let found = engine.find("looking for a volume", docker.inspect_volume(called)).await?;
+    let why = || format!("there is no volume '{called}' on the engine: whoever it belongs to makes it");
+    Ok(found.is_none().then(|| (format!("volumes.{name}"), why())))
 }
 
 async fn make_network(
@@ -96,16 +165,18 @@ async fn make_network(
     for called in [first.clone(), names::instead(owner, &first)] {
         if alike(engine, &called).await? == 0 {
             let request = render::network(owner, &stack.name, name, called.clone(), network);
-            let made = engine.tell(&format!("making the network {name}"), docker.create_network(request)).await?;
+            let what = format!("making the network {name}");
+            let mut id = engine.tell(&what, docker.create_network(request.clone())).await?.id;
             // Engines allow two networks of one name, and then find neither: if somebody was as quick, we give way.
-            if alike(engine, &called).await? == 1 {
-                let anew = render::network(owner, &stack.name, name, called.clone(), network);
-                return match blue_green::keeps_addresses(stack, name) {
-                    true => pinned(engine, name, &made.id, anew).await,
-                    false => Ok(made.id),
-                };
+            let mut is_alone = alike(engine, &called).await? == 1;
+            if is_alone && blue_green::keeps_addresses(stack, name) {
+                id = pinned(engine, &what, &id, request).await?;
+                is_alone = alike(engine, &called).await? == 1;
             }
-            engine.remove("giving way with a network", docker.remove_network(&made.id)).await?;
+            if is_alone {
+                return Ok(id);
+            }
+            engine.remove("giving way with a network", docker.remove_network(&id)).await?;
         }
         if given.is_some() {
             break;
@@ -118,27 +189,26 @@ async fn make_network(
 /// address it had. Where somebody is as quick as to take the range, it gets another one.
 async fn pinned(
     engine: &Engine,
-    name: &str,
+    what: &str,
     id: &str,
     mut request: NetworkCreateRequest,
 ) -> Result<String, TargetError> {
     let docker = engine.docker().await?;
-    let what = format!("making the network {name}");
-    let made = engine.ask(&what, docker.inspect_network(id, None)).await?;
-    engine.remove(&what, docker.remove_network(id)).await?;
+    let made = engine.ask(what, docker.inspect_network(id, None)).await?;
+    engine.remove(what, docker.remove_network(id)).await?;
     let plain = request.clone();
     request.ipam = made.ipam.filter(|ipam| ipam.config.as_ref().is_some_and(|pools| !pools.is_empty()));
-    match engine.tell(&what, docker.create_network(request)).await {
+    match engine.tell(what, docker.create_network(request)).await {
         Ok(made) => Ok(made.id),
         Err(error) if error.kind == TargetErrorKind::Unknown || error.is_connection() => Err(error),
-        Err(_) => engine.tell(&what, docker.create_network(plain)).await.map(|made| made.id),
+        Err(_) => engine.tell(what, docker.create_network(plain)).await.map(|made| made.id),
     }
 }
 
 /// How many networks have exactly this name.
 async fn alike(engine: &Engine, called: &str) -> Result<usize, TargetError> {
     let docker = engine.docker().await?;
-    let filters = std::collections::HashMap::from([("name".to_owned(), vec![called.to_owned()])]);
+    let filters = HashMap::from([("name".to_owned(), vec![called.to_owned()])]);
     let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
     let found = engine.ask("listing networks", docker.list_networks(Some(options))).await?;
     // The filter finds parts of names as well.
@@ -153,16 +223,13 @@ async fn make_volume(engine: &Engine, owner: &OwnerId, stack: &Stack, name: &str
     let what = format!("making the volume {name}");
     for called in [first.clone(), names::instead(owner, &first)] {
         let request = render::volume(owner, &stack.name, name, called, volume);
-        let wanted = request.labels.clone().unwrap_or_default();
         let made = engine.tell(&what, docker.create_volume(request)).await?;
         // An engine answers with the one that was there already: its labels tell whose it is.
-        if made.labels.get(mark::OWNER) == wanted.get(mark::OWNER)
-            && made.labels.get(mark::STACK) == wanted.get(mark::STACK)
-        {
+        let is = |label: &str, value: &str| made.labels.get(label).is_some_and(|found| found == value);
+        if is(mark::OWNER, owner.as_str()) && is(mark::STACK, stack.name.as_str()) {
             return Ok(made.name);
         }
-        // Another owner's stack of the same name has its own; what nobody has marked may be what somebody counts on.
-        if given.is_some() || !made.labels.contains_key(mark::OWNER) {
+        if !is_free(&made.labels, owner, &stack.name, given.is_some()) {
             break;
         }
     }
@@ -173,7 +240,18 @@ fn somebody_s(engine: &Engine, stack: &Stack, what: &str, name: &str, called: &s
     let message = format!("{what}s.{name}: the engine has a {what} '{called}' already, which is not this stack's");
     TargetError::new(engine.target(), TargetErrorKind::Refused, message)
         .in_stack(&stack.name)
-        .with_hint(format!("adopt what it belongs to, choose another name, or mark the {what} as 'external: true'"))
+        .with_hint(instead_of(what))
+}
+
+/// Why a volume of the stack itself cannot have another key: what has the old one no more is removed, or kept for nobody.
+fn own_under_another_key(path: &str, called: &str) -> String {
+    let key = path.strip_prefix("volumes.").unwrap_or(path);
+    format!("the volume '{called}' is this stack's own as '{key}': keep that key, or choose another name")
+}
+
+/// What to do where something is somebody else's.
+fn instead_of(what: &str) -> String {
+    format!("adopt what it belongs to, choose another name, or mark the {what} as 'external: true'")
 }
 
 /// Removes a network. An engine may hold on to the place a container had on it although that container is gone, when it was
@@ -188,7 +266,7 @@ async fn remove_network(engine: &Engine, what: &str, id: &str) -> Result<(), Tar
     let (mut freed, mut on_it) = (false, Vec::new());
     for (container, place) in network.containers.unwrap_or_default() {
         let called = place.name.unwrap_or_else(|| container.clone());
-        if engine.find(what, docker.inspect_container(&container, None)).await?.is_none() {
+        if podman::inspect(engine, &container).await?.is_none() {
             let request = NetworkDisconnectRequest { container: called, force: Some(true) };
             engine.remove(what, docker.disconnect_network(id, request)).await?;
             freed = true;

@@ -29,10 +29,11 @@ impl DockerTarget {
         meaning: Meaning,
         seen: &Seen,
     ) -> Result<Prepared, TargetError> {
-        if let Some((path, why)) = parts::missing(&self.engine, stack).await?.into_iter().next() {
-            let missing = TargetError::new(&self.config.name, TargetErrorKind::Refused, format_args!("{path}: {why}"));
-            let missing = missing.in_stack(&stack.name);
-            return Err(missing.with_hint("it is external: whoever it belongs to makes it"));
+        if let Some((path, why)) =
+            parts::problems(&self.engine, &self.config.owner, stack, seen).await?.into_iter().next()
+        {
+            let problem = TargetError::new(&self.config.name, TargetErrorKind::Refused, format_args!("{path}: {why}"));
+            return Err(problem.in_stack(&stack.name));
         }
         let mut ready = Prepared { meaning, handed: BTreeMap::new() };
         // A name that leads to another image once it was fetched may concern a service that was looked at before.

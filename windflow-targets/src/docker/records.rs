@@ -16,6 +16,8 @@ use crate::engine::{Engine, mark};
 
 /// How many revisions are kept.
 const KEPT: usize = 10;
+/// How many numbers may be somebody else's before it is given up: another writer has one or two.
+const TRIES: u64 = 20;
 
 /// What an apply that is under way intends, and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +36,34 @@ pub(super) struct Adoption {
     pub containers: BTreeMap<String, Adopted>,
     /// Ids by path within the stack.
     pub networks: BTreeMap<String, String>,
-    /// The engine's names by path within the stack.
-    pub volumes: BTreeMap<String, String>,
+    /// By path within the stack.
+    pub volumes: BTreeMap<String, AdoptedVolume>,
 }
 
 impl Adoption {
     pub fn is_empty(&self) -> bool {
         self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty()
+    }
+}
+
+/// A volume that was taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AdoptedVolume {
+    /// What the engine calls it.
+    pub name: String,
+    /// The labels it was given when it was made, and keeps: one of the same name without them is another, and somebody
+    /// else's. When it was made an engine does not tell for good.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl AdoptedVolume {
+    pub fn of(volume: &Volume) -> Self {
+        Self { name: volume.name.clone(), labels: volume.labels.clone().into_iter().collect() }
+    }
+
+    /// Whether this is the volume that was taken over, as far as the engine tells.
+    pub fn is(&self, volume: &Volume) -> bool {
+        *self == Self::of(volume)
     }
 }
 
@@ -198,9 +221,17 @@ pub(super) async fn record(
     let (stack, kept) = (revision.stack.name.clone(), &seen.revisions);
     // The number of one that cannot be read is not given again.
     revision.number = kept.last().map_or(0, |last| last.number).max(seen.highest);
+    let first = revision.number + 1;
     loop {
         revision.number += 1;
         let number = revision.number;
+        if number >= first + TRIES {
+            let what = format!("the numbers {first} to {} are all taken by others", number - 1);
+            let error = TargetError::new(engine.target(), TargetErrorKind::Conflict, what).in_stack(&stack);
+            return Err(
+                error.with_hint("see who else changes this stack, or whether the engine drops labels of volumes")
+            );
+        }
         let mut labels = mark::labels(owner, &stack);
         labels.insert(mark::REVISION.to_owned(), number.to_string());
         labels.insert(mark::RECORD.to_owned(), serde_json::to_string(&revision).unwrap_or_default());

@@ -275,7 +275,7 @@ pub(super) async fn start_all(
 /// Gives a container the name it should have, if it could not have it before.
 pub(super) async fn call(work: &Work<'_>, service: &Service, found: &Found) -> Result<(), TargetError> {
     let wanted = work.called(&found.service, service, found.instance);
-    let Some(now) = again(work.engine, found).await? else { return Ok(()) };
+    let Some(now) = Box::pin(again(work.engine, found)).await? else { return Ok(()) };
     if now.inspect.name.as_deref().is_some_and(|name| name.trim_start_matches('/') != wanted) {
         work.rename(found, &wanted).await?;
     }
@@ -297,8 +297,10 @@ pub(super) async fn take_away(work: &Work<'_>, old: impl IntoIterator<Item = &Fo
     away(work, old, Nameless::Stay).await
 }
 
-/// Takes services down, and tells so.
+/// Takes services down, and tells so. Some engines kill what is stopped when nobody waits for it any more: what was begun is
+/// waited for, also by whoever was asked to stop.
 pub(super) async fn go_down(work: &Work<'_>, wave: &[&Found], volumes: Nameless) -> Result<(), TargetError> {
+    work.go_on()?;
     for found in wave {
         work.cx.progress(format_args!("stopping {}", found.service));
     }

@@ -15,7 +15,7 @@ use super::target::DockerTarget;
 use super::{parts, records, staged};
 
 /// How often it is looked for containers that still stand on a network.
-const PASSES: usize = 10;
+const PASSES: usize = 40;
 
 /// What goes with the containers of a stack.
 #[derive(Clone, Copy)]
@@ -64,7 +64,12 @@ impl DockerTarget {
         }
         let (engine, owner) = (&self.engine, &self.config.owner);
         if !seen.adopted.is_empty() {
-            records::adopt(engine, owner, name, Adoption { turn: seen.adopted.turn, ..Adoption::default() }).await?;
+            // What is kept has no mark of ours, and is known as the stack's by this record only.
+            let is_kept = |path: &str| !changes.iter().any(|change| change.path == path);
+            let mut left = Adoption { turn: seen.adopted.turn, ..Adoption::default() };
+            left.volumes = seen.adopted.volumes.clone();
+            left.volumes.retain(|path, _| is_kept(path) && seen.volumes.contains_key(path));
+            records::adopt(engine, owner, name, left).await?;
         }
         if seen.staged.is_some() || seen.promoted {
             staged::forget(engine, owner, name).await?;

@@ -14,8 +14,9 @@ use windflow_core::target::{
 use windflow_core::{ServiceName, StackName, TargetName};
 
 use super::config::DockerConfig;
-use super::look::{self, Seen};
+use super::look::{self, Seen, has_own_volume};
 use super::meaning::Meaning;
+use super::otherwise::otherwise;
 use super::records::Unreadable;
 use super::{called, logs, nameless, observe, offer, parts, watch};
 use crate::engine::{self, Endpoint, Engine, LastLook, mark};
@@ -50,7 +51,8 @@ impl DockerTarget {
     }
 
     pub(super) async fn look(&self, stack: &StackName) -> Result<Seen, TargetError> {
-        look::look(&self.engine, &self.config.owner, stack).await.map_err(|error| error.in_stack(stack))
+        // Large, and held by everything above it.
+        Box::pin(look::look(&self.engine, &self.config.owner, stack)).await.map_err(|error| error.in_stack(stack))
     }
 
     /// What is there, as the contract has it; while something is staged, of that revision only.
@@ -107,6 +109,8 @@ impl DockerTarget {
             _ => observed,
         };
         let mut changes = diff::part_changes(desired, observed, &self.capabilities, cx.consents());
+        // As what it was made nobody knows: it is no other one, and what is in it stays.
+        changes.retain(|change| change.kind != ChangeKind::Replace || !seen.is_of_unknown_make(&change.path));
         let of_services = diff::changes(desired, observed, &self.capabilities, kind);
         // That the record changes need not be said where more does.
         changes.extend(of_services.into_iter().filter(|change| change.path != "revision"));
@@ -116,7 +120,7 @@ impl DockerTarget {
             };
             let told: BTreeSet<String> = changes.iter().map(|change| change.path.clone()).collect();
             changes.extend(meaning.changes(stack, seen).into_iter().filter(|change| !told.contains(&change.path)));
-            for (name, why) in Self::otherwise(stack, seen) {
+            for (name, why) in otherwise(stack, seen) {
                 let replaced =
                     |change: &Change| change.service.as_ref() == Some(&name) && change.kind != ChangeKind::Update;
                 if !changes.iter().any(replaced) {
@@ -216,7 +220,7 @@ fn told_of_volumes(cx: &Context, desired: &Desired, seen: &Seen) -> Vec<String> 
     let mut told = Vec::new();
     for (path, volume) in seen.volumes.iter().filter(|_| !removes) {
         let name = path.strip_prefix("volumes.").unwrap_or(path);
-        if !stack.is_some_and(|stack| stack.volumes.contains_key(name)) {
+        if !stack.is_some_and(|stack| has_own_volume(stack, name)) {
             let called = &volume.name;
             told.push(format!(
                 "{path}: the volume '{called}' is kept with what is in it (--allow-destroy volume removes it)"
@@ -292,13 +296,14 @@ impl Target for DockerTarget {
                 return Err(PlanError::Refused { target, stack: name.clone(), problems });
             }
         }
-        let seen = match self.last.take(name, observed) {
+        let mut seen = match self.last.take(name, observed) {
             Some(seen) => seen,
             None => self.look(name).await?,
         };
         if let Desired::Present(stack) = desired {
+            self.reword(stack, &mut seen);
             let mut problems = called::problems(&self.engine, &self.config.owner, stack, &seen).await?;
-            problems.extend(parts::missing(&self.engine, stack).await?);
+            problems.extend(parts::problems(&self.engine, &self.config.owner, stack, &seen).await?);
             if !problems.is_empty() {
                 let target = self.config.name.clone();
                 return Err(PlanError::Refused { target, stack: name.clone(), problems });
@@ -311,8 +316,8 @@ impl Target for DockerTarget {
         }
         plan.degradations.extend(told_of_volumes(cx, desired, &seen));
         plan.degradations.extend(seen.unreadable.iter().map(Unreadable::note));
-        // One that is not there is told by the apply, which needs it.
         let meaning = self.meaning(cx, desired, &seen).await?;
+        plan.degradations.extend(meaning.values.told_missing());
         plan.changes = self.changes(cx, desired, observed, &seen, &meaning);
         if let Desired::Present(stack) = desired {
             self.plan_beside(&mut plan, stack, &seen)?;
@@ -322,19 +327,23 @@ impl Target for DockerTarget {
     }
 
     async fn apply(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError> {
-        self.carry_out(cx, plan).await
+        Box::pin(self.carry_out(cx, plan)).await
     }
 
     async fn promote(&self, cx: &Context, stack: &StackName, verdict: Promote) -> Result<Applied, TargetError> {
-        self.decide(cx, stack, verdict).await.map_err(|e| if e.stack.is_some() { e } else { e.in_stack(stack) })
+        Box::pin(self.decide(cx, stack, verdict))
+            .await
+            .map_err(|e| if e.stack.is_some() { e } else { e.in_stack(stack) })
     }
 
     async fn adopt(&self, cx: &Context, found: &Discovered, stack: &Desired) -> Result<Revision, TargetError> {
-        self.take_over(cx, found, stack).await
+        Box::pin(self.take_over(cx, found, stack)).await
     }
 
     async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {
         let (containers, others) = look::everything(&self.engine, mark::of_owner(&self.config.owner)).await?;
+        // That something was taken over makes no stack: its revision does.
+        let others = others.into_iter().filter(|labels| !labels.contains_key(mark::ADOPTED));
         let labels = containers.into_iter().filter_map(|container| container.labels).chain(others);
         let names: BTreeSet<StackName> =
             labels.filter_map(|labels| StackName::new(labels.get(mark::STACK)?).ok()).collect();
@@ -366,6 +375,9 @@ impl Target for DockerTarget {
         let seen = self.look(&of.stack).await?;
         let absent =
             |what: String| TargetError::new(&self.config.name, TargetErrorKind::NotFound, what).in_stack(&of.stack);
+        if let Some(unknown) = logs::unknown(self, &seen, of) {
+            return Err(unknown);
+        }
         let Some(service) = &of.service else { return Err(absent("say in which service it is to run".to_owned())) };
         let instance = of.instance.map(|instance| instance.saturating_add(1));
         let here = seen.of(service).find(|found| {

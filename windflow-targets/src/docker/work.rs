@@ -29,7 +29,7 @@ use crate::engine::{Engine, Image, is_missing, local, mark};
 const LAST_LINES: usize = 5;
 
 /// How often a start is tried again while a network's name is not clear.
-const AMBIGUOUS: usize = 10;
+const AMBIGUOUS: usize = 50;
 
 /// What every step of the work on a stack needs.
 pub(super) struct Work<'a> {
@@ -305,7 +305,7 @@ impl Work<'_> {
         // What ran and was ill before this work began may get well by it: only time tells.
         let mut was_ill = was_ill(found);
         loop {
-            let Some(now) = again(self.engine, found).await? else {
+            let Some(now) = Box::pin(again(self.engine, found)).await? else {
                 return Ok(Verdict::Bad(format!("{}: its container was removed by somebody", found.service)));
             };
             let health = health(&now, self.cx.clock().now(), settle);
@@ -367,7 +367,7 @@ impl Work<'_> {
     }
 
     fn settle(&self, service: &Service) -> Duration {
-        match service.healthcheck {
+        match service.check() {
             Some(_) => Duration::ZERO,
             None => self.config.settle,
         }
@@ -436,7 +436,8 @@ pub(super) fn refused_by_the_engine(error: TargetError) -> Result<String, Target
 }
 
 fn is_name_taken(error: &bollard::errors::Error) -> bool {
-    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 409, message }
+    // Podman says 500.
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 409 | 500, message }
         if message.contains("name") && message.contains("in use"))
 }
 

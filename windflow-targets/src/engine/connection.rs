@@ -76,9 +76,8 @@ impl Engine {
                 "the engine at {} speaks version {}.{} of its interface, and at least {}.{} is needed",
                 self.endpoint, spoken.0, spoken.1, MINIMUM_API.0, MINIMUM_API.1
             );
-            return Err(
-                TargetError::new(&self.target, TargetErrorKind::Unsupported, what).with_hint("Docker 20.10 or later")
-            );
+            return Err(TargetError::new(&self.target, TargetErrorKind::Unsupported, what)
+                .with_hint("Docker 20.10 or later, or Podman 4.3"));
         }
         Ok(docker)
     }

@@ -88,7 +88,11 @@ impl FromStr for Endpoint {
             Some(("tcp" | "http", address)) => {
                 let address = need(address, "address")?;
                 match address.rsplit_once(':') {
-                    Some((_, port)) if port.parse::<u16>().is_ok() => Ok(Self::Tcp(address)),
+                    Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(Self::Tcp(address)),
+                    // An address of IPv6 in its brackets has colons, and no port.
+                    Some((_, port)) if !address.ends_with(']') => {
+                        Err(format!("'{port}' in '{text}' is no port: a number from 1 to 65535"))
+                    }
                     _ => Ok(Self::Tcp(format!("{address}:2375"))),
                 }
             }
@@ -117,6 +121,8 @@ mod tests {
         let read = |text: &str| text.parse::<Endpoint>();
         assert_eq!(read("tcp://engine"), Ok(Endpoint::Tcp("engine:2375".to_owned())));
         assert_eq!(read("tcp://[::1]:2376/"), Ok(Endpoint::Tcp("[::1]:2376".to_owned())));
+        assert_eq!(read("tcp://[::1]"), Ok(Endpoint::Tcp("[::1]:2375".to_owned())));
+        assert_eq!(read("tcp://h:0").unwrap_err(), "'0' in 'tcp://h:0' is no port: a number from 1 to 65535");
         assert_eq!(read("ssh://me@engine").unwrap().to_string(), "ssh://me@engine");
         assert_eq!(read("unix://").unwrap_err(), "'unix://' names no socket");
         assert!(read("engine").unwrap_err().contains("is no endpoint"));

@@ -53,7 +53,10 @@ impl Failure<'_> {
             Error::DockerStreamError { error } => {
                 (TargetErrorKind::Refused, format!("the engine says: {}", first_line(error)))
             }
-            Error::SocketNotFoundError(path) => (TargetErrorKind::Unreachable, format!("there is no socket {path}")),
+            Error::SocketNotFoundError(path) => match std::path::Path::new(path).try_exists() {
+                Err(error) => (TargetErrorKind::Denied, format!("the socket {path} cannot be looked at: {error}")),
+                Ok(_) => (TargetErrorKind::Unreachable, format!("there is no socket {path}")),
+            },
             Error::RequestTimeoutError => (self.unanswered(), "the engine does not answer".to_owned()),
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
                 (TargetErrorKind::Transient, format!("the engine's answer cannot be read: {error}"))
@@ -171,5 +174,13 @@ mod tests {
         assert_eq!((left.kind, left.hint.as_deref()), (TargetErrorKind::Refused, Some(NO_MANAGER)));
         let silent = Failure { target: &target, what: "listing", mutates: false }.of(&Error::RequestTimeoutError);
         assert!(silent.is_connection(), "{silent}");
+        let reaching = |path: &str| {
+            let error = Error::SocketNotFoundError(path.to_owned());
+            Failure { target: &target, what: "reaching it", mutates: false }.of(&error)
+        };
+        assert_eq!(reaching("/nowhere/docker.sock").message, "reaching it: there is no socket /nowhere/docker.sock");
+        // Closed folders are open to whoever runs tests as root; a name that is too long is not.
+        let closed = reaching(&format!("/{}/docker.sock", "n".repeat(300)));
+        assert_eq!(closed.kind, TargetErrorKind::Denied, "{closed}");
     }
 }

@@ -66,6 +66,14 @@ pub(crate) fn is_ours(label: &str) -> bool {
     label.starts_with(PREFIX) && label != windflow_core::target::RESTART_LABEL
 }
 
+/// Why what carries the marks of a stack cannot be somebody else's to it: its destroy would find it, and remove it.
+pub(crate) fn own_as_external(what: &str, real: &str) -> String {
+    format!(
+        "the {what} '{real}' is this stack's own, and cannot be external to it: leave `external` out, or name one that \
+         somebody else has made"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -104,15 +104,20 @@ impl Values {
         values
     }
 
-    /// The first that is not to be had, by its path in the stack.
-    pub fn missing(&self) -> Option<String> {
+    /// Those that are not to be had, by their paths in the stack, and why.
+    pub fn missing(&self) -> impl Iterator<Item = String> + '_ {
         let variables = self.variables.iter().flat_map(|(service, variables)| {
             variables.iter().filter_map(move |(variable, found)| {
                 Some(format!("services.{service}.environment.{variable}: {}", found.as_ref().err()?))
             })
         });
         let files = self.files.iter().filter_map(|(path, found)| Some(format!("{path}: {}", found.as_ref().err()?)));
-        variables.chain(files).next()
+        variables.chain(files)
+    }
+
+    /// What a plan says of them: who makes it need not have what the apply needs.
+    pub fn told_missing(&self) -> impl Iterator<Item = String> + '_ {
+        self.missing().map(|why| format!("{why}; the apply needs it"))
     }
 
     /// The variables of a service that are secret and to be had.

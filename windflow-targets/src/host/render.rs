@@ -133,7 +133,7 @@ pub(crate) fn render(
             path: folders.join(":"),
             replicas: service.replicas.0,
             depends_on: service.depends_on.clone(),
-            healthcheck: service.healthcheck.clone(),
+            healthcheck: service.check().cloned(),
             restart: service.restart,
             stop_signal: signal(service.stop_signal.as_deref()).unwrap_or(15),
             stop_grace: service.stop_grace_period.unwrap_or(Duration::from_secs(10)),

@@ -14,14 +14,14 @@ use windflow_core::{ServiceName, StackName};
 use super::SwarmTarget;
 use super::look::{label, labels_of};
 use super::parts::volume_names;
-use super::records::Adopted;
+use super::records::{ADOPTED, Adopted};
 use super::render::{Bound, service as render};
 use super::services::restarts_with;
 use crate::engine::values::Fingerprint;
 use crate::engine::{listing, mark};
 
 /// Of which stack `docker stack deploy` says a service is.
-const NAMESPACE: &str = "com.docker.stack.namespace";
+pub(super) const NAMESPACE: &str = "com.docker.stack.namespace";
 
 impl SwarmTarget {
     async fn all_services(&self) -> Result<Vec<Service>, TargetError> {
@@ -42,6 +42,8 @@ impl SwarmTarget {
         let names: BTreeSet<StackName> = of_configs
             .chain(of_services)
             .filter(|labels| label(Some(labels), mark::OWNER) == Some(owner))
+            // Of a stack that is gone it may say whose the volumes are that were kept.
+            .filter(|labels| label(Some(labels), mark::RECORD) != Some(ADOPTED))
             .filter_map(|labels| StackName::new(label(Some(labels), mark::STACK)?).ok())
             .collect();
         Ok(names.into_iter().collect())
@@ -144,6 +146,7 @@ impl SwarmTarget {
         let adopted =
             Adopted { networks: self.networks_of(wanted, &theirs, &look)?, volumes: volumes_of(wanted, &theirs) };
         self.keep_adopted(&wanted.name, &adopted).await?;
+        self.mark_files(cx, wanted, &theirs, found.name.as_str()).await?;
         for (name, service) in &theirs {
             self.mark_service(cx, wanted, name, service).await?;
         }

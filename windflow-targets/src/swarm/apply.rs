@@ -14,6 +14,7 @@ use super::observe;
 use super::records::{Doing, Records};
 use super::render::Bound;
 use super::services::superfluous;
+use crate::engine::NO_MANAGER;
 use crate::engine::values::Values;
 
 impl SwarmTarget {
@@ -56,7 +57,7 @@ impl SwarmTarget {
             diff::check_moved(plan, &observed, &self.config.name)?;
         }
         match &plan.desired {
-            Desired::Present(stack) => self.bring_up(cx, plan, stack, &mine, values, look).await,
+            Desired::Present(stack) => Box::pin(self.bring_up(cx, plan, stack, &mine, values, look)).await,
             Desired::Absent(_) => {
                 self.note(name, &mine, &look.records).await?;
                 self.take_down(cx, name, volumes).await?;
@@ -207,8 +208,10 @@ impl SwarmTarget {
         {
             return Ok(Some(why));
         }
-        if self.ensure_service(cx, stack, name, bound, values, look).await? {
-            track.touched.insert(name.clone(), Instant::now());
+        match self.ensure_service(cx, stack, name, bound, values, look).await {
+            Ok(false) => {}
+            Ok(true) => drop(track.touched.insert(name.clone(), Instant::now())),
+            Err(error) => return refused_by_the_swarm(error).map(|why| Some(format!("{name}: {why}"))),
         }
         Ok(None)
     }
@@ -224,5 +227,39 @@ impl SwarmTarget {
             }
         }
         Ok(())
+    }
+}
+
+/// What the Swarm itself would not do is a verdict on what was asked, and others have been changed already; anything else
+/// is a failed call.
+fn refused_by_the_swarm(error: TargetError) -> Result<String, TargetError> {
+    match error.kind {
+        // The engine has ceased to be a manager: nothing can be said of what was asked, nor taken back through it.
+        _ if error.hint.as_deref() == Some(NO_MANAGER) => Err(error),
+        TargetErrorKind::Refused | TargetErrorKind::NotFound => Ok(error.message),
+        // A Swarm says 500 to a constraint that is none; without a leader it says so to everything.
+        TargetErrorKind::Transient if !error.message.contains("leader") => Ok(error.message),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_of_what_was_asked_is_a_verdict() {
+        let target = windflow_core::TargetName::new("swarm").unwrap();
+        let said = |kind, what: &str| TargetError::new(&target, kind, what);
+        let refused = said(TargetErrorKind::Refused, "the Swarm says: invalid reference format");
+        assert_eq!(refused_by_the_swarm(refused).unwrap(), "the Swarm says: invalid reference format");
+        let transient = said(TargetErrorKind::Transient, "the engine says: invalid expression");
+        assert_eq!(refused_by_the_swarm(transient).unwrap(), "the engine says: invalid expression");
+        let no_leader = said(TargetErrorKind::Transient, "the engine says: The swarm does not have a leader");
+        assert_eq!(refused_by_the_swarm(no_leader).unwrap_err().kind, TargetErrorKind::Transient);
+        let demoted = said(TargetErrorKind::Refused, "the engine is no manager of a Swarm").with_hint(NO_MANAGER);
+        assert_eq!(refused_by_the_swarm(demoted).unwrap_err().kind, TargetErrorKind::Refused);
+        let away = said(TargetErrorKind::Unreachable, "connection refused");
+        assert_eq!(refused_by_the_swarm(away).unwrap_err().kind, TargetErrorKind::Unreachable);
     }
 }

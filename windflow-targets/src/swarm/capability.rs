@@ -2,8 +2,8 @@
 
 use windflow_core::ServiceName;
 use windflow_core::target::{
-    Attachment, Capabilities, EndpointMode, Feature, Mode, Mount, MountKind, Order, PortMode, Probe, RESTART_LABEL,
-    Restart, Service, Stack, Strategy, diff,
+    Attachment, Capabilities, Command, EndpointMode, Feature, Mode, Mount, MountKind, Order, PortMode, Probe,
+    RESTART_LABEL, Restart, Service, Stack, Strategy, diff,
 };
 
 use crate::engine::{gives_away, mark, name_problem, volumes_give_away};
@@ -129,6 +129,10 @@ impl Problems {
         }
         if let Some(Probe::Http { .. } | Probe::Tcp { .. }) = service.healthcheck.as_ref().map(|check| &check.probe) {
             self.push("healthcheck", "a container is probed by a command of its own: write a 'test'");
+        }
+        if service.entrypoint.as_ref().is_some_and(Command::is_empty) {
+            let why = "a Swarm cannot take an image's entrypoint away: name the program itself as 'entrypoint'";
+            self.push("entrypoint", why);
         }
         if service.resources.reservations.pids.is_some() {
             self.push("resources.reservations.pids", "processes can be bounded, not kept free");

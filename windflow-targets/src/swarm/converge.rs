@@ -12,7 +12,7 @@ use windflow_core::ServiceName;
 use windflow_core::target::{Condition, Context, Health, Stack, TargetError, TargetErrorKind};
 
 use super::SwarmTarget;
-use super::health::{Judged, Trouble, is_over, judge_since, state, with_reason};
+use super::health::{Judged, Trouble, ended_beside_leavers, is_over, judge_since, state, with_reason};
 use super::look::{Look, name_of};
 use super::pulse::Pulse;
 
@@ -32,7 +32,7 @@ pub(super) struct Track {
     pub touched: BTreeMap<ServiceName, Instant>,
     pub until: Instant,
     pub pulse: Pulse,
-    /// The tasks that had ended before it began.
+    /// The tasks that had ended before it began, or before others had made way for them.
     before: BTreeSet<String>,
     since: BTreeMap<String, Instant>,
     told: BTreeMap<ServiceName, Health>,
@@ -86,6 +86,7 @@ impl SwarmTarget {
     ) -> Result<Option<String>, TargetError> {
         loop {
             self.look_again(&stack.name, look).await?;
+            track.before.extend(ended_beside_leavers(look));
             let judged: BTreeMap<ServiceName, Judged> = look
                 .services
                 .iter()
@@ -141,7 +142,8 @@ impl SwarmTarget {
         }
     }
 
-    /// Has the Swarm look again at services for which it makes no tasks.
+    /// Has the Swarm look again at services for which it makes no tasks. Never while it tells of an update: that would make
+    /// it forget what it tells.
     async fn ask_for_tasks(
         &self,
         cx: &Context,
@@ -154,9 +156,17 @@ impl SwarmTarget {
             let (Some(found), Some(service)) = (look.service(name), stack.services.get(name)) else { continue };
             let version = found.version.as_ref().and_then(|version| version.index).unwrap_or(0);
             let asked = track.asked.get(name).copied().unwrap_or(0);
+            let state = found.update_status.as_ref().and_then(|status| status.state);
+            if !matches!(state, None | Some(Update::EMPTY | Update::COMPLETED)) {
+                continue;
+            }
             if asked < ASKED && track.lasts(format!("{name} lacks tasks at {version}")) >= LOOK {
                 let same = found.spec.clone().unwrap_or_default();
-                self.update_service(cx, stack, name, service, same, found).await?;
+                match self.update_service(cx, stack, name, service, same, found).await {
+                    // It has moved since, by itself or by somebody's hand: that is seen with the next look.
+                    Err(error) if error.kind == TargetErrorKind::Conflict => {}
+                    done => done?,
+                }
                 track.asked.insert(name.clone(), asked + 1);
             }
         }
@@ -223,7 +233,7 @@ impl SwarmTarget {
         let touched: Vec<ServiceName> = track.touched.keys().cloned().collect();
         for (name, service) in touched.iter().filter_map(|name| Some((name, stack.services.get(name)?))) {
             let least = service.rollout.as_ref().and_then(|rollout| rollout.min_healthy).unwrap_or_default();
-            let steady = if service.healthcheck.is_some() { Duration::ZERO } else { self.config.settle };
+            let steady = if service.check().is_some() { Duration::ZERO } else { self.config.settle };
             let wanted = least.max(steady);
             for instance in &judged[name].instances {
                 if instance.health == Health::Healthy {
@@ -283,8 +293,10 @@ impl SwarmTarget {
         let Some(container) = container.filter(|container| !container.is_empty()) else { return String::new() };
         let mut said = String::new();
         if let Ok(docker) = self.engine.docker().await
-            && let Ok(found) =
-                docker.inspect_container(&container, None::<bollard::query_parameters::InspectContainerOptions>).await
+            && let Ok(found) = self
+                .engine
+                .call(docker.inspect_container(&container, None::<bollard::query_parameters::InspectContainerOptions>))
+                .await
             && found.state.is_some_and(|state| state.oom_killed == Some(true))
         {
             said.push_str("; out of memory");

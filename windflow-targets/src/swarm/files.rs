@@ -32,7 +32,8 @@ impl SwarmTarget {
             let fits = !content.is_empty() && content.len() < super::records::LARGEST;
             (!fits).then(|| format!("{path}: a Swarm takes 1 to 512000 bytes, and it has {}", content.len()))
         };
-        match values.missing().or_else(|| values.files().find_map(size)) {
+        let problem = values.missing().next().or_else(|| values.files().find_map(size));
+        match problem {
             Some(what) => Err(self.error(&stack.name, TargetErrorKind::Refused, what)),
             None => Ok(values),
         }
@@ -122,7 +123,7 @@ impl SwarmTarget {
         cx.progress(&what);
         let mut taken = None;
         for candidate in candidates {
-            match docker.create_network(render::network(candidate, wanted, marks.clone())).await {
+            match self.engine.call(docker.create_network(render::network(candidate, wanted, marks.clone()))).await {
                 Err(error) if has_that_name(&error) => taken = Some(error),
                 done => return self.engine.tell(&what, ready(done)).await.map(|made| made.id),
             }
@@ -154,22 +155,12 @@ impl SwarmTarget {
         let docker = self.engine.docker().await?;
         let what = format!("making {path}");
         cx.progress(&what);
-        let said = FileObject {
-            source: file.source.clone().filter(|source| matches!(source, FileSource::Secret(_))),
-            ..file.clone()
-        };
-        let mut labels: HashMap<String, String> = file.labels.clone().into_iter().collect();
-        labels.extend(mark::labels(&self.config.owner, &stack.name));
-        labels.insert(mark::PART.to_owned(), path.clone());
-        labels.insert(mark::SPEC.to_owned(), serde_json::to_string(&said).unwrap_or_default());
         let templating = file.template_driver.clone().map(|name| Driver { name, options: None });
         // A config is no secret, but may be made of one: then its hash is salted too.
-        let is_plain = kind == "configs" && said.source.is_none();
+        let is_plain = kind == "configs" && !matches!(file.source, Some(FileSource::Secret(_)));
         let print = Fingerprint::of([(&path, content)], &Fingerprint::default());
         let digits = if is_plain { names::short(&ContentHash::of(content), 10) } else { print.digits(&path) };
-        if kind == "secrets" {
-            labels.insert(mark::IDENTITY.to_owned(), print.label());
-        }
+        let labels = self.labels_of_file(stack, &path, file, Some(&print));
         // Another look of the same content, or another owner's: the salt makes the name another one.
         let salted = print.digits(&path);
         let candidates = [digits.clone(), format!("{digits}-{}", salted.get(..4).unwrap_or_default())];
@@ -183,7 +174,7 @@ impl SwarmTarget {
                         data: Some(encoded(content)),
                         templating: templating.clone(),
                     };
-                    docker.create_config(spec).await
+                    self.engine.call(docker.create_config(spec)).await
                 }
                 _ => {
                     let spec = SecretSpec {
@@ -193,7 +184,7 @@ impl SwarmTarget {
                         driver: None,
                         templating: templating.clone(),
                     };
-                    docker.create_secret(spec).await
+                    self.engine.call(docker.create_secret(spec)).await
                 }
             };
             match made {
@@ -206,6 +197,29 @@ impl SwarmTarget {
         }
         let what = format!("{path}: somebody else has its name");
         Err(self.error(&stack.name, TargetErrorKind::Refused, what))
+    }
+
+    /// What a config or a secret of ours says of itself. Of a secret, which tells nobody what is in it, also a fingerprint.
+    pub(super) fn labels_of_file(
+        &self,
+        stack: &Stack,
+        path: &str,
+        file: &FileObject,
+        print: Option<&Fingerprint>,
+    ) -> HashMap<String, String> {
+        let said = FileObject {
+            source: file.source.clone().filter(|source| matches!(source, FileSource::Secret(_))),
+            ..file.clone()
+        };
+        let mut labels: HashMap<String, String> = file.labels.clone().into_iter().collect();
+        labels.extend(mark::labels(&self.config.owner, &stack.name));
+        labels.insert(mark::PART.to_owned(), path.to_owned());
+        // The model holds only texts, numbers and maps with text keys: it can always be written.
+        labels.insert(mark::SPEC.to_owned(), serde_json::to_string(&said).unwrap_or_default());
+        if let Some(print) = print.filter(|_| path.starts_with("secrets.")) {
+            labels.insert(mark::IDENTITY.to_owned(), print.label());
+        }
+        labels
     }
 
     /// A config or a secret that is somebody else's.

@@ -92,11 +92,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         let left: Vec<(i64, String)> = left.map(|(slot, _)| slot.clone()).take(too_many).collect();
         slots.retain(|slot, _| !left.contains(slot));
     }
-    // What a task waits for may be a port, or a place, of one that is ending; that may take its whole grace.
-    let makes_way = look.tasks_of(service).any(|task| {
-        let hears = task.node_id.as_ref().is_some_and(|node| look.is_reached(node));
-        !is_wanted(task) && !is_over(task) && hears
-    });
+    let makes_way = makes_way(service, look);
     let mut instances = Vec::new();
     let mut troubles: Vec<(Trouble, Option<String>)> = Vec::new();
     for tasks in slots.values_mut() {
@@ -166,7 +162,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
     }
     instances.resize(instances.len().max(count), ObservedInstance::new("", Health::Starting));
     let missing = instances.iter().any(|instance| instance.id.is_empty());
-    let mut health = worst(&instances, missing);
+    let mut health = worst(&instances, missing, wanted.mode);
     let monitored = spec.update_config.as_ref().is_some_and(|config| config.monitor.unwrap_or(0) > 0);
     let under_way =
         matches!(update, Some(Update::ROLLBACK_STARTED)) || (monitored && matches!(update, Some(Update::UPDATING)));
@@ -175,6 +171,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
     }
     if health.is_ready()
         && health == Health::Healthy
+        && !instances.is_empty()
         && let Some(why) = without_way(service, look)
     {
         troubles.push((Trouble::Now(why), None));
@@ -188,6 +185,26 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         None => {}
     }
     Judged { health, instances, trouble, task, lacks_tasks: lacks_tasks(service, &wanted, look) }
+}
+
+/// Whether one of its tasks is ending, which may take its whole grace: what another waits for may be its port, its place,
+/// or what it holds in a volume.
+fn makes_way(service: &Service, look: &Look) -> bool {
+    look.tasks_of(service).any(|task| {
+        let hears = task.node_id.as_ref().is_some_and(|node| look.is_reached(node));
+        !is_wanted(task) && !is_over(task) && hears
+    })
+}
+
+/// The tasks that have ended while others of their service were still ending: they tell nothing of what comes after. A
+/// Swarm that carries out an update judges its tasks itself, and has judged them where it took the update back.
+pub(super) fn ended_beside_leavers(look: &Look) -> impl Iterator<Item = String> + '_ {
+    let updates = |service: &Service| {
+        let state = service.update_status.as_ref().and_then(|status| status.state);
+        !matches!(state, None | Some(Update::EMPTY | Update::COMPLETED))
+    };
+    let beside = look.services.iter().filter(move |service| !updates(service) && makes_way(service, look));
+    beside.flat_map(|service| look.tasks_of(service).filter(|task| is_over(task)).filter_map(|task| task.id.clone()))
 }
 
 /// Of what the Swarm has ended by itself: the same with the reason of the task that it was ended for, and that task.
@@ -214,10 +231,21 @@ pub(super) fn state(task: &Task) -> TaskState {
 }
 
 /// A Swarm that is asked for more instances while it still takes away tasks that were not to be started again counts them
-/// as there, and makes no others when they are gone.
+/// as there, and makes no others when they are gone. They may stay on its list as tasks that it has ended itself.
 fn lacks_tasks(service: &Service, wanted: &Ours, look: &Look) -> bool {
     let goes = |task: &&Task| task.desired_state == Some(TaskState::REMOVE);
-    let slots: BTreeSet<i64> = look.tasks_of(service).filter_map(|task| task.slot).collect();
+    // One that has ended by itself may have done so for good: it is not asked for again.
+    let was_ended = |task: &Task| !is_wanted(task) && state(task) == TaskState::SHUTDOWN;
+    let mut newest: BTreeMap<i64, &Task> = BTreeMap::new();
+    let made = |task: &Task| task.created_at.as_deref().and_then(parse_moment);
+    for task in look.tasks_of(service) {
+        let Some(slot) = task.slot else { continue };
+        let there = newest.entry(slot).or_insert(task);
+        if made(task) > made(there) {
+            *there = task;
+        }
+    }
+    let slots: BTreeSet<i64> = newest.into_iter().filter(|(_, task)| !was_ended(task)).map(|(slot, _)| slot).collect();
     wanted.mode == Mode::Replicated
         && slots.len() < wanted.replicas.0 as usize
         && look.tasks_of(service).find(goes).is_none()
@@ -277,7 +305,7 @@ fn told(task: &Task, look: &Look) -> String {
     }
 }
 
-fn worst(instances: &[ObservedInstance], missing: bool) -> Health {
+fn worst(instances: &[ObservedInstance], missing: bool, mode: Mode) -> Health {
     let badness = |health: &Health| match health {
         Health::Completed => 0,
         Health::Healthy => 1,
@@ -291,7 +319,8 @@ fn worst(instances: &[ObservedInstance], missing: bool) -> Health {
         Some(health) => health.clone(),
         None if missing => Health::Starting,
         // No instance is wanted: that is as it should be.
-        None => Health::Completed,
+        None if mode.is_job() => Health::Completed,
+        None => Health::Healthy,
     }
 }
 

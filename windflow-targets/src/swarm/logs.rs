@@ -137,6 +137,9 @@ impl SwarmTarget {
             let what = "a command runs inside one service: name it";
             return Err(self.error(&of.stack, TargetErrorKind::Refused, what));
         };
+        if let Some(unknown) = unknown(self, &look, of) {
+            return Err(unknown);
+        }
         let absent = |what: String| self.error(&of.stack, TargetErrorKind::NotFound, what).in_service(wanted);
         let service = look.service(wanted).ok_or_else(|| absent("there is no such service".to_owned()))?;
         let slot = of.instance.map(|instance| i64::from(instance) + 1);

@@ -102,9 +102,13 @@ impl Look {
         label(labels, mark::OWNER) == Some(&self.owner) && label(labels, mark::STACK) == Some(&self.stack)
     }
 
-    /// Whether nothing of the stack is there.
+    /// Whether nothing of the stack is there. That it is known whose the volumes are that were kept is nothing of it.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.configs.is_empty() && self.secrets.is_empty() && self.our_networks().is_empty()
+        let remembers = |config: &Config| config.id.is_some() && config.id == self.records.adopted_id;
+        self.services.is_empty()
+            && self.configs.iter().all(remembers)
+            && self.secrets.is_empty()
+            && self.our_networks().is_empty()
     }
 }
 
@@ -146,7 +150,8 @@ impl SwarmTarget {
             )
         };
         // What is no manager refuses the lists, too: that it is none says more.
-        let (manager, lists) = tokio::join!(self.manager(), lists);
+        // Six answers at once are large, and would be part of every future above.
+        let (manager, lists) = tokio::join!(self.manager(), Box::pin(lists));
         let manager = manager?;
         let (services, networks, volumes, configs, secrets, nodes) = lists?;
         let (services, tasks) = self.with_tasks(&ours, services).await?;

@@ -31,6 +31,7 @@
 //! the policy it runs with for as long as the stack says nothing else.
 
 mod adopt;
+mod adopt_files;
 mod apply;
 mod capability;
 mod config;
@@ -38,6 +39,7 @@ mod converge;
 mod files;
 mod health;
 mod ipvs;
+mod jobs;
 mod logs;
 mod look;
 mod names;

@@ -13,8 +13,8 @@ use super::capability::OURS_ALONE;
 use super::health::judge;
 use super::look::{Look, label, name_of};
 use super::parts;
-use super::read::{Names, service as read};
-use super::render::{Bound, service as render};
+use super::read::{Names, mount as read_mount, service as read};
+use super::render::{Bound, memory, service as render};
 use super::volumes;
 use crate::engine::mark;
 use crate::engine::values::Fingerprint;
@@ -102,7 +102,7 @@ pub(super) fn in_force(
     names: &Names,
     recorded: Option<&Ours>,
 ) -> Map<String, Value> {
-    let found = fields(&read(live, names));
+    let mut found = fields(&read(live, names));
     let asked: Option<Ours> = label(live.labels.as_ref(), mark::SPEC).and_then(|text| serde_json::from_str(text).ok());
     let Some(asked) = asked else { return found };
     let mut spec = fields(&asked);
@@ -110,7 +110,8 @@ pub(super) fn in_force(
     let bound = Bound { api: bound_api(live), ..Bound::default() };
     let mut expected = render(owner, stack, name, &asked, &bound);
     settle(&mut expected, live);
-    let expected = fields(&read(&expected, &Names { service: name.to_string(), ..Names::default() }));
+    let mut expected = fields(&read(&expected, &Names { service: name.to_string(), ..Names::default() }));
+    tmpfs(&asked, &mut found, &mut expected, &mut spec);
     let all: std::collections::BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
     for field in all {
         let (there, wanted) = (found.get(field), expected.get(field));
@@ -127,6 +128,33 @@ pub(super) fn in_force(
         put(&mut spec, field, recorded.get(field).cloned());
     }
     spec
+}
+
+/// What is asked for as `tmpfs` stands among the mounts of a service: each of it is there, or it is not.
+fn tmpfs(
+    asked: &Ours,
+    found: &mut Map<String, Value>,
+    expected: &mut Map<String, Value>,
+    spec: &mut Map<String, Value>,
+) {
+    let take = |from: &mut Map<String, Value>, mount: &Value| {
+        let Some(Value::Array(mounts)) = from.get_mut("volumes") else { return false };
+        let Some(at) = mounts.iter().position(|other| other == mount) else { return false };
+        mounts.remove(at);
+        if mounts.is_empty() {
+            from.remove("volumes");
+        }
+        true
+    };
+    let mut there = Vec::new();
+    for text in &asked.tmpfs {
+        let mount = json!(read_mount(&memory(text), &Names::default()));
+        take(expected, &mount);
+        if take(found, &mount) {
+            there.push(text);
+        }
+    }
+    put(spec, "tmpfs", (!there.is_empty()).then(|| json!(there)));
 }
 
 /// Older engines drop the interval of the start period: what is there tells whether this one did.

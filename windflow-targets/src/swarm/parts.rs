@@ -261,7 +261,7 @@ pub(super) fn changes(stack: &Stack, look: &Look, values: Option<&Values>) -> Ve
             for (variable, value) in values.variables(&name) {
                 if print.is_same(&variable, &value) == Some(false) {
                     let path = format!("services.{name}.environment.{variable}");
-                    let change = Change::new(ChangeKind::Update, path).of(name.clone());
+                    let change = Change::new(ChangeKind::Replace, path).of(name.clone());
                     changes.push(change.note("the value of the secret has changed"));
                 }
             }

@@ -173,6 +173,7 @@ fn health_check(check: &HealthConfig) -> Option<HealthCheck> {
     let probe = match (test[0].as_str(), test.get(1)) {
         ("CMD-SHELL", Some(text)) => Probe::Shell(text.clone()),
         ("CMD", _) => Probe::Exec(test[1..].to_vec()),
+        ("NONE", _) => return Some(HealthCheck::none()),
         _ => Probe::Exec(test.clone()),
     };
     Some(HealthCheck {
@@ -185,7 +186,7 @@ fn health_check(check: &HealthConfig) -> Option<HealthCheck> {
     })
 }
 
-fn mount(found: &bollard::models::Mount, names: &Names) -> Mount {
+pub(super) fn mount(found: &bollard::models::Mount, names: &Names) -> Mount {
     let kind = match found.typ {
         Some(MountType::BIND) => MountKind::Bind,
         Some(MountType::TMPFS) => MountKind::Tmpfs,

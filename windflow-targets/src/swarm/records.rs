@@ -18,6 +18,8 @@ use crate::engine::mark;
 
 /// How many revisions are kept.
 const KEPT: usize = 10;
+/// How many numbers may be taken before it is given up: another writer has one or two.
+const TRIES: u64 = 20;
 /// The most a config may hold, by the Swarm's own rule.
 pub(super) const LARGEST: usize = 500 * 1024;
 
@@ -25,6 +27,9 @@ pub(super) const LARGEST: usize = 500 * 1024;
 const ROOMY: usize = 400 * 1024;
 /// What compressed data starts with, and JSON never does.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The record of what was taken over.
+pub(super) const ADOPTED: &str = "adopted";
 
 /// What an apply intends, and under which key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +61,8 @@ pub(super) struct Records {
     pub revisions: Vec<(String, Revision)>,
     pub doing: Option<(String, Doing)>,
     pub adopted: Adopted,
+    /// The id of the record of that, even where it cannot be read.
+    pub adopted_id: Option<String>,
     /// The ids of all of them.
     pub ids: Vec<String>,
     /// What cannot be read, in a person's words.
@@ -91,7 +98,10 @@ impl Records {
                 self.revisions.push((id.to_owned(), revision));
             }
             "doing" => self.doing = Some((id.to_owned(), serde_json::from_slice(&data).map_err(wrong)?)),
-            "adopted" => self.adopted = serde_json::from_slice(&data).map_err(wrong)?,
+            ADOPTED => {
+                self.adopted_id = Some(id.to_owned());
+                self.adopted = serde_json::from_slice(&data).map_err(wrong)?;
+            }
             _ => {}
         }
         Ok(())
@@ -185,7 +195,8 @@ impl SwarmTarget {
         adopted: bool,
     ) -> Result<Revision, TargetError> {
         let docker = self.engine.docker().await?;
-        let mut number = before.current().map_or(1, |current| current.number + 1);
+        let first = before.current().map_or(1, |current| current.number + 1);
+        let mut number = first;
         let revision = loop {
             let mut revision = Revision::new(number, stack.clone(), cx.key(), cx.clock().now());
             revision.adopted = adopted;
@@ -194,8 +205,8 @@ impl SwarmTarget {
             if let Some(labels) = &mut spec.labels {
                 labels.insert(mark::REVISION.to_owned(), number.to_string());
             }
-            match docker.create_config(spec).await {
-                Err(error) if is_taken(&error) => number += 1,
+            match self.engine.call(docker.create_config(spec)).await {
+                Err(error) if is_taken(&error) && number < first + TRIES => number += 1,
                 done => {
                     let what = format!("recording revision {number}");
                     self.engine.tell(&what, std::future::ready(done)).await?;
@@ -221,7 +232,7 @@ impl SwarmTarget {
         }
         let data = serde_json::to_vec(doing).unwrap_or_default();
         let spec = self.record_spec(stack, "doing", "doing", &data);
-        match docker.create_config(spec).await {
+        match self.engine.call(docker.create_config(spec)).await {
             Err(error) if is_taken(&error) => {
                 // What was asked for just before a cut may have come about only now.
                 if self.records(stack).await?.doing.is_some_and(|(_, found)| found == *doing) {
@@ -244,13 +255,28 @@ impl SwarmTarget {
         }
     }
 
-    /// Keeps which networks and volumes were there before us.
+    /// Keeps which networks and volumes were there before us. A record that an adoption that was cut has left may name what
+    /// has gone since: nothing is current by it, and it is written anew.
     pub(super) async fn keep_adopted(&self, stack: &StackName, adopted: &Adopted) -> Result<(), TargetError> {
         let docker = self.engine.docker().await?;
         let data = serde_json::to_vec(adopted).unwrap_or_default();
-        match docker.create_config(self.record_spec(stack, "adopted", "adopted", &data)).await {
-            Err(error) if is_taken(&error) => Ok(()),
-            done => self.engine.tell("recording what is taken over", std::future::ready(done)).await.map(|_| ()),
+        let spec = self.record_spec(stack, ADOPTED, ADOPTED, &data);
+        let what = "recording what is taken over";
+        match self.engine.call(docker.create_config(spec.clone())).await {
+            Err(error) if is_taken(&error) => {}
+            done => return self.engine.tell(what, std::future::ready(done)).await.map(|_| ()),
+        }
+        let records = self.records(stack).await?;
+        match records.adopted_id.as_ref().filter(|_| records.adopted != *adopted) {
+            None => Ok(()),
+            Some(_) if records.current().is_some() => {
+                let what = "somebody else has taken over this stack just now";
+                Err(self.error(stack, TargetErrorKind::Conflict, what).with_hint("see what is there with `status`"))
+            }
+            Some(id) => {
+                self.engine.remove(what, docker.delete_config(id)).await?;
+                self.engine.tell(what, docker.create_config(spec)).await.map(|_| ())
+            }
         }
     }
 }

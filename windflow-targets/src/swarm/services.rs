@@ -22,7 +22,7 @@ use crate::engine::values::{Fingerprint, Values};
 use crate::engine::{self, credentials, mark};
 
 /// How often an update is tried again when only the Swarm's own counter has moved.
-const TRIES: usize = 5;
+pub(super) const TRIES: usize = 5;
 
 impl SwarmTarget {
     /// The service as it should be, beside what is there.
@@ -74,14 +74,13 @@ impl SwarmTarget {
         };
         let seen = found.spec.clone().unwrap_or_default();
         let mut wanted = self.wanted(stack, name, service, bound, values, Some(&seen));
-        if is_same(stack, &wanted, &seen) {
-            // It is as it should be and does not run: the Swarm has given up on it, and is asked to try again.
-            if !matches!(judge(found, look).health, Health::Failed { .. } | Health::Stopped) {
-                return Ok(false);
-            }
-            if let Some(task) = &mut wanted.task_template {
-                task.force_update = Some(force_of(&seen) + 1);
-            }
+        let is_same = is_same(stack, &wanted, &seen);
+        // It is as it should be and does not run: the Swarm has given up on it, and is asked to try again.
+        if is_same && !matches!(judge(found, look).health, Health::Failed { .. } | Health::Stopped) {
+            return Ok(false);
+        }
+        if is_same || has_another_way(&wanted, &seen) {
+            replace_tasks(&mut wanted, &seen);
         }
         self.update_service(cx, stack, name, service, wanted, found).await.map(|()| true)
     }
@@ -101,11 +100,11 @@ impl SwarmTarget {
         cx.progress(&what);
         let login = self.login(cx, service).await?;
         let beside = names::beside(stack.name.as_str(), name.as_str(), &self.config.owner);
-        let mut made = docker.create_service(wanted.clone(), login.clone()).await;
+        let mut made = self.engine.call(docker.create_service(wanted.clone(), login.clone())).await;
         if made.as_ref().is_err_and(is_taken_or_named) {
             // The name is somebody else's: ours is made beside it. Within our networks it has its own name all the same.
             wanted.name = Some(beside);
-            made = docker.create_service(wanted, login).await;
+            made = self.engine.call(docker.create_service(wanted, login)).await;
         }
         self.engine
             .tell(&what, ready(made))
@@ -133,7 +132,7 @@ impl SwarmTarget {
         for _ in 0..TRIES {
             let version = i32::try_from(index).unwrap_or(i32::MAX);
             let options = UpdateServiceOptionsBuilder::default().version(version).registry_auth_from("spec").build();
-            match docker.update_service(&id, wanted.clone(), options, login.clone()).await {
+            match self.engine.call(docker.update_service(&id, wanted.clone(), options, login.clone())).await {
                 Err(error) if is_out_of_sequence(&error) => {}
                 done => {
                     let done = self.engine.tell(&what, ready(done)).await;
@@ -191,7 +190,24 @@ pub(super) fn restarting(stack: &Stack, look: &Look) -> Vec<(ServiceName, String
     found
 }
 
-fn force_of(spec: &ServiceSpec) -> u64 {
+/// Whether it is to be reached otherwise. That stands beside the tasks of a service: a Swarm replaces them for some of it, and
+/// for some not, so that a port that nobody asks for any more stays published.
+fn has_another_way(wanted: &ServiceSpec, seen: &ServiceSpec) -> bool {
+    let way = |spec: &ServiceSpec| {
+        let service = read(spec, &Names::default());
+        (service.ports, service.endpoint_mode)
+    };
+    way(wanted) != way(seen)
+}
+
+/// Has every task replaced, whatever else has changed.
+fn replace_tasks(wanted: &mut ServiceSpec, seen: &ServiceSpec) {
+    if let Some(task) = &mut wanted.task_template {
+        task.force_update = Some(force_of(seen) + 1);
+    }
+}
+
+pub(super) fn force_of(spec: &ServiceSpec) -> u64 {
     spec.task_template.as_ref().and_then(|task| task.force_update).unwrap_or(0)
 }
 
@@ -232,7 +248,7 @@ fn is_taken_or_named(error: &Error) -> bool {
         || matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("name conflicts"))
 }
 
-fn is_out_of_sequence(error: &Error) -> bool {
+pub(super) fn is_out_of_sequence(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("out of sequence"))
 }
 

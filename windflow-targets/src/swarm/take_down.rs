@@ -14,6 +14,7 @@ use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
 use super::health::is_over;
+use super::jobs::is_job;
 use super::look::Look;
 use super::parts;
 use super::services::superfluous;
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it takes until a removal that has not come about is asked for again; longer each time.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long that is at most.
+pub(super) const SELDOM: Duration = Duration::from_secs(8);
+
 impl SwarmTarget {
     pub(super) async fn remove_service(
         &self,
@@ -32,6 +36,9 @@ impl SwarmTarget {
         name: &ServiceName,
         service: &Service,
     ) -> Result<(), TargetError> {
+        if is_job(service) {
+            self.end_job(cx, name, service).await?;
+        }
         let docker = self.engine.docker().await?;
         let what = format!("removing the service {name}");
         cx.progress(&what);
@@ -58,6 +65,9 @@ impl SwarmTarget {
         let all = look.our_networks().into_iter().filter_map(|(part, network)| Some((part, network.id.clone()?)));
         self.remove_networks(cx, stack, all.collect(), patience).await?;
         self.remove_files(cx, &look, &BTreeSet::new()).await?;
+        self.remove_remains(stack, &look).await?;
+        // Volumes cannot be labelled: of those that are kept a record says whose they are.
+        let keeps = !volumes && keeps_adopted(&look);
         if volumes {
             self.remove_volumes(cx, stack, look, patience).await?;
         }
@@ -65,7 +75,8 @@ impl SwarmTarget {
         let records = self.records(stack).await?;
         // What is being done is known until there is nothing else.
         let doing = records.doing.as_ref().map(|(id, _)| id);
-        for id in records.ids.iter().filter(|id| Some(*id) != doing).chain(doing) {
+        let kept = records.adopted_id.as_ref().filter(|_| keeps);
+        for id in records.ids.iter().filter(|id| Some(*id) != doing && Some(*id) != kept).chain(doing) {
             self.engine.remove("removing a record", docker.delete_config(id)).await?;
         }
         Ok(())
@@ -86,6 +97,7 @@ impl SwarmTarget {
                 .extend(found.into_iter().skip(kept).filter_map(|network| Some((name.clone(), network.id.clone()?))));
         }
         self.remove_networks(cx, &stack.name, networks, patience).await?;
+        self.remove_remains(&stack.name, &look).await?;
         let mut kept: BTreeSet<String> = BTreeSet::new();
         let mut seen: BTreeSet<String> = BTreeSet::new();
         for file in parts::files(&look) {
@@ -114,21 +126,22 @@ impl SwarmTarget {
             let (mut late, mut next, mut pause) = (None, Instant::now(), AGAIN);
             loop {
                 let now = Instant::now();
+                let is_last = now >= until;
                 // Tasks that are ending are still on it: nothing is asked of the Swarm that it would refuse.
-                if now >= next && (now >= until || !self.has_tasks(&id).await?) {
-                    late = match docker.remove_network(&id).await {
+                if is_last || (now >= next && !self.has_tasks(&id).await?) {
+                    late = match self.engine.call(docker.remove_network(&id)).await {
                         Ok(()) => None,
                         Err(error) if is_missing(&error) || is_in_use(&error) || is_unknown(&error) => Some(error),
                         Err(error) => return Err(self.engine.failed(&what, &error).in_stack(stack)),
                     };
                     // The node that is talked to may have it a little longer than the Swarm.
-                    (next, pause) = (Instant::now() + pause, pause * 2);
+                    (next, pause) = (Instant::now() + pause, (pause * 2).min(SELDOM));
                 }
                 let there = docker.inspect_network(&id, None::<InspectNetworkOptions>);
                 if self.engine.find(&what, there).await?.is_none() {
                     break;
                 }
-                if Instant::now() >= until {
+                if is_last {
                     let hint = "what is on it is not ours, or does not end: remove it, then do this again";
                     return Err(match late {
                         Some(error) => self.engine.failed(&what, &error).in_stack(stack).with_hint(hint),
@@ -170,6 +183,12 @@ impl SwarmTarget {
         }
         Ok(())
     }
+}
+
+/// Whether volumes are there that were taken over, as far as that can be seen: other nodes may have them, too.
+fn keeps_adopted(look: &Look) -> bool {
+    let is_here = |real: &String| look.volumes.iter().any(|volume| volume.name == *real);
+    look.records.adopted.volumes.values().any(|real| look.nodes.len() > 1 || is_here(real))
 }
 
 fn grace(service: &Service) -> Duration {

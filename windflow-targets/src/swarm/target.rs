@@ -15,7 +15,9 @@ use windflow_core::{StackName, TargetName};
 
 use super::config::SwarmConfig;
 use super::look::Look;
-use super::{capability, logs, observe, parts, services, volumes, watch};
+use super::parts::OurFile;
+use super::{capability, jobs, logs, observe, parts, services, volumes, watch};
+use crate::engine::mark::own_as_external;
 use crate::engine::values::Values;
 use crate::engine::{Engine, LastLook};
 
@@ -58,8 +60,8 @@ impl SwarmTarget {
         values: Option<&Values>,
     ) -> Vec<Change> {
         let kind = |field: &str| match field {
-            "replicas" | "deploy_labels" | "update_config" | "rollback_config" | "endpoint_mode" | "ports"
-            | "depends_on" | "rollout" | "placement" => ChangeKind::Update,
+            "replicas" | "deploy_labels" | "update_config" | "rollback_config" | "depends_on" | "rollout"
+            | "placement" => ChangeKind::Update,
             _ => ChangeKind::Replace,
         };
         let mut changes = diff::changes(desired, observed, &self.capabilities, kind);
@@ -117,11 +119,13 @@ impl SwarmTarget {
             }
         }
         problems.extend(volumes::in_the_way(stack, look));
+        problems.extend(volumes::externals(stack, look));
         for (name, network) in &stack.networks {
             let real = network.name.as_deref().unwrap_or(name);
             let found = look.networks.iter().find(|found| found.name.as_deref() == Some(real));
             let ours = look.our_networks().iter().any(|(_, ours)| found.is_some_and(|found| found.id == ours.id));
             match (network.external, found.is_some()) {
+                (true, true) if ours => problems.push((format!("networks.{name}"), own_as_external("network", real))),
                 (true, false) => {
                     let why = format!("there is no network '{real}', and it is not ours to make");
                     problems.push((format!("networks.{name}"), why));
@@ -133,11 +137,19 @@ impl SwarmTarget {
                 _ => {}
             }
         }
+        let own = parts::files(look);
         for (kind, files) in [("configs", &stack.configs), ("secrets", &stack.secrets)] {
             for (name, file) in files.iter().filter(|(_, file)| file.is_external()) {
+                let real = file.name.as_deref().unwrap_or(name);
+                let is_one =
+                    |own: &OurFile| own.name == real && own.path.split_once('.').is_some_and(|(of, _)| of == kind);
+                if own.iter().any(is_one) {
+                    let path = format!("{kind}.{name}");
+                    problems.push((path, own_as_external(kind.trim_end_matches('s'), real)));
+                    continue;
+                }
                 match self.external(stack, kind, name, file).await {
                     Err(error) if error.kind == TargetErrorKind::Refused => {
-                        let real = file.name.as_deref().unwrap_or(name);
                         let why = format!("there is no '{real}', and it is not ours to make");
                         problems.push((format!("{kind}.{name}"), why));
                     }
@@ -197,7 +209,7 @@ impl Target for SwarmTarget {
                 return Err(PlanError::Refused { target, stack: name.clone(), problems });
             }
             self.check_size(stack)?;
-            // Only to tell that one has changed. One that is not there is told by the apply, which needs it.
+            // Only to tell that one has changed, or is not to be had: the apply needs it.
             values = Some(Values::of(cx, stack).await);
         }
         let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
@@ -206,14 +218,21 @@ impl Target for SwarmTarget {
         }
         let agreed = cx.consents().allows_destroy("volume");
         plan.degradations.extend(volumes::told(desired, observed, &look, agreed));
+        let wanted = match desired {
+            Desired::Present(stack) => Some(stack),
+            Desired::Absent(_) => None,
+        };
+        let gone = services::superfluous(&look, wanted);
+        plan.degradations.extend(jobs::told(&look, gone.into_iter().map(|(_, service)| service)));
         plan.degradations.extend(look.records.unreadable.iter().cloned());
+        plan.degradations.extend(values.iter().flat_map(Values::told_missing));
         plan.changes = self.changes(cx, desired, observed, &look, values.as_ref());
         plan.unfinished = plan.is_empty() && look.records.doing.is_some();
         Ok(plan)
     }
 
     async fn apply(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError> {
-        self.carry_out(cx, plan).await
+        Box::pin(self.carry_out(cx, plan)).await
     }
 
     async fn promote(&self, _: &Context, stack: &StackName, _: Promote) -> Result<Applied, TargetError> {
@@ -221,7 +240,7 @@ impl Target for SwarmTarget {
     }
 
     async fn adopt(&self, cx: &Context, found: &Discovered, stack: &Desired) -> Result<Revision, TargetError> {
-        self.take_over(cx, found, stack).await
+        Box::pin(self.take_over(cx, found, stack)).await
     }
 
     async fn stacks(&self, _: &Context) -> Result<Vec<StackName>, TargetError> {

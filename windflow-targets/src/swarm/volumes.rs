@@ -19,8 +19,9 @@ use super::look::Look;
 use super::names;
 use super::parts::volume_names;
 use super::render::RETAINED;
-use super::take_down::{AGAIN, is_in_use};
+use super::take_down::{AGAIN, SELDOM, is_in_use};
 use crate::engine::is_missing;
+use crate::engine::mark::own_as_external;
 
 impl Look {
     /// What a volume is called in the stack, when it is the stack's.
@@ -61,6 +62,23 @@ pub(super) fn in_the_way(stack: &Stack, look: &Look) -> Vec<(String, String)> {
             look.here()
         );
         (format!("volumes.{name}"), why)
+    });
+    told.collect()
+}
+
+/// Volumes that are asked for as somebody else's and are not there, or are the stack's own, as path and sentence. What other
+/// nodes have is not seen from here.
+pub(super) fn externals(stack: &Stack, look: &Look) -> Vec<(String, String)> {
+    let alone = look.nodes.len() <= 1;
+    let own = look.our_volumes();
+    let wanted = volume_names(stack).into_iter().filter(|(_, name)| stack.volumes[name].external);
+    let told = wanted.filter_map(|(real, name)| {
+        let why = match look.volumes.iter().any(|volume| volume.name == real) {
+            _ if own.iter().any(|(_, volume)| volume.name == real) => own_as_external("volume", &real),
+            false if alone => format!("there is no volume '{real}' on the node {}", look.here()),
+            _ => return None,
+        };
+        Some((format!("volumes.{name}"), why))
     });
     told.collect()
 }
@@ -113,11 +131,12 @@ pub(super) fn told(desired: &Desired, observed: &Observed, look: &Look, agreed: 
         Desired::Absent(_) => None,
     };
     let mut told = Vec::new();
-    for (name, _) in stack.iter().flat_map(|stack| &stack.volumes).filter(|(_, volume)| !alone && !volume.external) {
-        told.push(format!(
-            "volumes.{name}: only the volumes of the node {here} are seen from here; another node that has one of that \
-             name mounts it, whoever's it is"
-        ));
+    for (name, volume) in stack.iter().flat_map(|stack| &stack.volumes).filter(|_| !alone) {
+        let what = match volume.external {
+            false => "another node that has one of that name mounts it, whoever's it is",
+            true => "another node that has none of that name makes one, and nothing is in it",
+        };
+        told.push(format!("volumes.{name}: only the volumes of the node {here} are seen from here; {what}"));
     }
     let here_too = unwanted(look, stack);
     for (path, volume) in &here_too {
@@ -158,9 +177,10 @@ impl SwarmTarget {
         Ok(found.volumes.unwrap_or_default())
     }
 
-    /// Refuses to mount what is somebody else's. It may have come about since the plan was made.
+    /// Refuses to mount what is somebody else's, and to have one made that should be there. Either may have come about since
+    /// the plan was made.
     pub(super) fn check_volumes(&self, stack: &Stack, look: &Look) -> Result<(), TargetError> {
-        match in_the_way(stack, look).into_iter().next() {
+        match in_the_way(stack, look).into_iter().chain(externals(stack, look)).next() {
             Some((path, why)) => Err(self.error(&stack.name, TargetErrorKind::Refused, format_args!("{path}: {why}"))),
             None => Ok(()),
         }
@@ -185,11 +205,12 @@ impl SwarmTarget {
             let (mut next, mut pause) = (Instant::now(), AGAIN);
             loop {
                 let now = Instant::now();
-                if now >= next && (now >= until || !self.is_mounted(&volume.name).await?) {
-                    match docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await {
+                let is_last = now >= until;
+                if is_last || (now >= next && !self.is_mounted(&volume.name).await?) {
+                    match self.engine.call(docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>)).await {
                         Err(error) if is_missing(&error) => break,
-                        Err(error) if is_in_use(&error) && now < until => {
-                            (next, pause) = (Instant::now() + pause, pause * 2);
+                        Err(error) if is_in_use(&error) && !is_last => {
+                            (next, pause) = (Instant::now() + pause, (pause * 2).min(SELDOM));
                         }
                         done => {
                             let done = self.engine.tell(&what, std::future::ready(done)).await;

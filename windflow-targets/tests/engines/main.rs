@@ -9,5 +9,7 @@
 mod docker;
 #[cfg(feature = "nodes")]
 mod nodes;
+#[cfg(feature = "podman")]
+mod podman;
 mod restarts;
 mod swarm;

@@ -114,10 +114,12 @@ pub(super) async fn come_back(
             }
             Ok(Applied::RolledBack { why, .. }) => returned.left.push(left(why)),
             Err(error) => match error.kind {
-                TargetErrorKind::NeedsConsent | TargetErrorKind::Refused | TargetErrorKind::Denied => {
-                    returned.left.push(left(error.to_string()));
-                }
-                _ => return Err(error.into()),
+                TargetErrorKind::Unreachable
+                | TargetErrorKind::Transient
+                | TargetErrorKind::Unknown
+                | TargetErrorKind::Cancelled => return Err(error.into()),
+                // Trying again would not help, and is no reason to take down what is healthy on its own target.
+                _ => returned.left.push(left(error.to_string())),
             },
         }
     }

@@ -451,3 +451,53 @@ fn service() -> impl Strategy<Value = serde_json::Value> {
         },
     )
 }
+
+#[test]
+fn a_variable_that_holds_a_reference_brings_in_a_reference_and_never_a_value() {
+    let text = "
+        name: shop
+        services:
+          db: { image: db, environment: { PASSWORD: '${PASSWORD}', OTHER: } }
+        ";
+    let files = [("compose.yaml", text), (".env", "PASSWORD=secret://file//run/db\n")];
+    let read = load_with(files, StackFiles::from("compose.yaml"), &[("OTHER", "secret://env/O")], &Limits::operator());
+    let document = read.unwrap();
+    let found = &document.stack().services["db"].environment;
+    let reference = |text: &str| EnvValue::Secret(text.parse().unwrap());
+    assert_eq!(found["PASSWORD"], reference("secret://file//run/db"));
+    assert_eq!(found["OTHER"], reference("secret://env/O"));
+    let within = text.replace("'${PASSWORD}'", "'postgres://shop:${PASSWORD}@db'");
+    let wrong = load_with(
+        [("compose.yaml", &within), files[1]],
+        StackFiles::from("compose.yaml"),
+        &[("OTHER", "o")],
+        &Limits::operator(),
+    );
+    let wrong = wrong.unwrap_err();
+    assert!(
+        wrong.contains("compose.yaml:4:")
+            && wrong.contains("environment.PASSWORD: a reference to a secret stands alone"),
+        "{wrong}"
+    );
+}
+
+/// What a shell hands over through a pipe: it can be read once.
+#[derive(Debug)]
+struct Once(std::sync::Mutex<Option<String>>);
+
+impl windflow_workflow::environment::ReadFile for Once {
+    fn read(&self, path: &Path, _: usize) -> std::io::Result<Vec<u8>> {
+        match path.ends_with("fd/63") {
+            true => Ok(self.0.lock().unwrap().take().unwrap_or_default().into_bytes()),
+            false => Err(std::io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+#[test]
+fn a_stack_that_comes_through_a_pipe_is_read_once() {
+    let text = "name: shop\nservices: { web: { image: web } }\n".to_owned();
+    let environment = Environment::new("/srv/shop").with_files(Once(std::sync::Mutex::new(Some(text))));
+    let read = load_stack(StackFiles::from("/dev/fd/63"), &environment, &Limits::operator()).unwrap();
+    assert_eq!(read.stack().name.as_str(), "shop");
+}

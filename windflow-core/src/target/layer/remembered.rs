@@ -86,7 +86,9 @@ impl Remembered {
         self.placements.note(self.name(), stack, true).map_err(|error| {
             let what =
                 format_args!("nothing was changed, because it cannot be remembered that something may be: {error}");
-            TargetError::new(self.name(), TargetErrorKind::Transient, what).in_stack(stack)
+            TargetError::new(self.name(), TargetErrorKind::Transient, what)
+                .in_stack(stack)
+                .with_hint("see to it that this can be written (room, permission), then do the same again")
         })
     }
 }

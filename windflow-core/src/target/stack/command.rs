@@ -14,6 +14,17 @@ pub enum Command {
     Argv(Vec<String>),
 }
 
+impl Command {
+    /// Whether it says nothing: as an entrypoint, that takes away the one of the image.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Shell(text) => text.trim().is_empty(),
+            Self::Argv(words) => words.is_empty(),
+        }
+    }
+}
+
 /// How a service runs as a process (`x-windflow: { process: … }`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

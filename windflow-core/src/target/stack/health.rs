@@ -37,6 +37,12 @@ impl HealthCheck {
         Self { probe, interval: None, timeout: None, retries: None, start_period: None, start_interval: None }
     }
 
+    /// No check at all, also where the image of a container has one.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::of(Probe::None)
+    }
+
     /// Between two tries: 30 s.
     #[must_use]
     pub fn interval(&self) -> Duration {
@@ -72,6 +78,8 @@ impl HealthCheck {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
+    /// Nothing: not even what the image of a container would try (`disable: true`, or `NONE`).
+    None,
     /// A command that exits with 0 (`CMD`).
     Exec(Vec<String>),
     /// A shell text that exits with 0 (`CMD-SHELL`).

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Attachment, Command, Dependency, Device, EndpointMode, EnvValue, FileMount, HealthCheck, Logging, Mode, Mount,
-    Placement, PortMapping, Process, Replicas, Resources, RestartPolicy, Rollout, Ulimit, UpdateConfig,
+    Placement, PortMapping, Probe, Process, Replicas, Resources, RestartPolicy, Rollout, Ulimit, UpdateConfig,
 };
 use crate::id::ServiceName;
 use crate::time::millis;
@@ -246,4 +246,12 @@ pub struct Service {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 pub(super) fn is_false(yes: &bool) -> bool {
     !yes
+}
+
+impl Service {
+    /// The check by which its health is told, where there is one.
+    #[must_use]
+    pub fn check(&self) -> Option<&HealthCheck> {
+        self.healthcheck.as_ref().filter(|check| check.probe != Probe::None)
+    }
 }

@@ -29,6 +29,37 @@ pub(super) struct Made<'a> {
     pub own_names: Vec<String>,
 }
 
+/// A name of an image without what an engine puts before a short one: Docker reads `web` as `docker.io/library/web`, and
+/// Podman, which writes it out, as that or as one of its own.
+fn without_default_registry(name: &str) -> &str {
+    let bare = ["localhost/", "docker.io/library/", "docker.io/"].iter().find_map(|before| name.strip_prefix(before));
+    bare.unwrap_or(name)
+}
+
+/// A signal by its name: Podman tells its number, and both take either.
+fn signal(text: String) -> String {
+    let names = [
+        (1, "HUP"),
+        (2, "INT"),
+        (3, "QUIT"),
+        (6, "ABRT"),
+        (9, "KILL"),
+        (10, "USR1"),
+        (12, "USR2"),
+        (14, "ALRM"),
+        (15, "TERM"),
+        (28, "WINCH"),
+        (30, "PWR"),
+        (37, "RTMIN+3"),
+    ];
+    let name = text.parse().ok().and_then(|number: u32| names.iter().find(|(known, _)| *known == number));
+    match (name, text.to_uppercase()) {
+        (Some((_, name)), _) => format!("SIG{name}"),
+        (None, name) if name.starts_with("SIG") || name.parse::<u32>().is_ok() => name,
+        (None, name) => format!("SIG{name}"),
+    }
+}
+
 /// What the engine makes of a body and its image.
 pub(super) fn merged(body: ContainerCreateBody, image: &ImageConfig) -> ContainerConfig {
     let of_image = |own: Option<Vec<String>>, image: &Option<Vec<String>>| {
@@ -61,7 +92,8 @@ pub(super) fn merged(body: ContainerCreateBody, image: &ImageConfig) -> Containe
         open_stdin: body.open_stdin,
         env: Some(env),
         cmd,
-        entrypoint: if replaces_entry { body.entrypoint } else { image.entrypoint.clone() },
+        // One that is empty takes that of the image away.
+        entrypoint: body.entrypoint.or_else(|| image.entrypoint.clone()),
         healthcheck: check(body.healthcheck, image.healthcheck.as_ref()),
         image: body.image,
         working_dir: text(body.working_dir, &image.working_dir),
@@ -72,9 +104,17 @@ pub(super) fn merged(body: ContainerCreateBody, image: &ImageConfig) -> Containe
     }
 }
 
+/// That nothing is tried.
+fn is_none(check: &HealthConfig) -> bool {
+    check.test.as_ref().and_then(|test| test.first()).is_some_and(|word| word == "NONE")
+}
+
 /// What a check does not say, the engine takes from that of the image.
 fn check(own: Option<HealthConfig>, image: Option<&HealthConfig>) -> Option<HealthConfig> {
     let (Some(own), Some(image)) = (&own, image) else { return own.or_else(|| image.cloned()) };
+    if is_none(own) {
+        return Some(own.clone());
+    }
     let said = |own: Option<i64>, image: Option<i64>| own.filter(|number| *number != 0).or(image);
     Some(HealthConfig {
         test: own.test.clone().filter(|test| !test.is_empty()).or_else(|| image.test.clone()),
@@ -127,7 +167,7 @@ pub(super) fn fields(made: Made<'_>) -> Fields {
     let Made { config, host, networks, known_as, known_volume, own_names } = made;
     let on_host = host.network_mode.as_deref() == Some("host") || host.uts_mode.as_deref() == Some("host");
     let own: Vec<&str> = own_names.iter().map(String::as_str).collect();
-    out.set("image", config.image);
+    out.set("image", config.image.map(|name| without_default_registry(&name).to_owned()));
     // The engine makes one of the container's id.
     let made_up = |name: &String| {
         name.len() == 12 && own.contains(&name.as_str()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -141,7 +181,7 @@ pub(super) fn fields(made: Made<'_>) -> Fields {
     out.set("entrypoint", config.entrypoint);
     out.set("command", config.cmd);
     out.sorted("expose", config.exposed_ports);
-    out.text("stop_signal", config.stop_signal, &["SIGTERM", "15"]);
+    out.text("stop_signal", config.stop_signal.map(signal), &["SIGTERM"]);
     out.set("stop_grace_period", config.stop_timeout.map(|seconds| seconds.saturating_mul(1000)));
     for entry in config.env.unwrap_or_default() {
         let (name, value) = entry.split_once('=').unwrap_or((&entry, ""));
@@ -164,8 +204,11 @@ pub(super) fn fields(made: Made<'_>) -> Fields {
 }
 
 fn health(out: &mut Collector, check: HealthConfig) {
+    if is_none(&check) {
+        return out.set("healthcheck.probe", "none");
+    }
     let test = check.test.unwrap_or_default();
-    if test.is_empty() || test.first().is_some_and(|word| word == "NONE") {
+    if test.is_empty() {
         return;
     }
     let millis = |nanos: Option<i64>| nanos.filter(|nanos| *nanos > 0).map(|nanos| nanos / 1_000_000);
@@ -228,7 +271,10 @@ fn of_the_host(out: &mut Collector, host: HostConfig, known_volume: &dyn Fn(&str
     out.sorted("group_add", host.group_add);
     out.set("sysctls", ordered(host.sysctls));
     let ulimits = host.ulimits.unwrap_or_default().into_iter().filter_map(|bound| {
-        Some((bound.name?, json!({ "soft": bound.soft.unwrap_or(0), "hard": bound.hard.unwrap_or(0) })))
+        // Podman says `RLIMIT_NOFILE`.
+        let name = bound.name?.to_lowercase();
+        let name = name.strip_prefix("rlimit_").unwrap_or(&name).to_owned();
+        Some((name, json!({ "soft": bound.soft.unwrap_or(0), "hard": bound.hard.unwrap_or(0) })))
     });
     out.set("ulimits", ulimits.collect::<BTreeMap<String, Value>>());
     let devices = host.devices.unwrap_or_default().into_iter().map(|device| {

@@ -6,4 +6,4 @@ mod part;
 mod service;
 
 pub(super) use health::{CRASH_LOOP, comes_back, exit_reason, health};
-pub(super) use service::{is_as_made, is_as_made_apart_from_networks, observed};
+pub(super) use service::{differing, is_as_made, is_as_made_apart_from_networks, observed, says_the_same};

@@ -14,7 +14,7 @@ use super::fields::{Fields, Made, fields, merged};
 use super::{health, part};
 use crate::docker::look::{Found, Seen};
 use crate::docker::render::{self, Surroundings};
-use crate::docker::{nameless, names};
+use crate::docker::{nameless, names, podman};
 use crate::engine::{identity, parse_moment};
 
 /// Fields that no container shows: they are what was asked for last.
@@ -147,6 +147,31 @@ pub(in crate::docker) fn is_as_made(seen: &Seen, stack: &Stack, owner: &OwnerId,
     live_spec(seen, Some(stack), owner, found) == json!(found.spec)
 }
 
+/// The fields in which a container of this stack is not what it was made as.
+pub(in crate::docker) fn differing(seen: &Seen, stack: &Stack, owner: &OwnerId, found: &Found) -> Vec<String> {
+    let (live, made) = (live_spec(seen, Some(stack), owner, found), json!(found.spec));
+    let fields = |spec: &Value| spec.as_object().into_iter().flatten().map(|(field, _)| field.clone()).collect();
+    let all: BTreeSet<String> = [&live, &made].into_iter().flat_map(|spec| -> Vec<String> { fields(spec) }).collect();
+    all.into_iter().filter(|field| live.get(field) != made.get(field)).collect()
+}
+
+/// Whether a container that was taken over under other words is what this service says: none of its fields differs, and
+/// what it was taken over as says of nothing that it is there and that this does not want.
+pub(in crate::docker) fn says_the_same(
+    seen: &Seen,
+    stack: &Stack,
+    owner: &OwnerId,
+    found: &Found,
+    wanted: &Service,
+) -> bool {
+    let mut live = live_spec(seen, Some(stack), owner, found);
+    if let Value::Object(spec) = &mut live {
+        told_only(spec, Some(wanted));
+    }
+    let reworded = Found { spec: wanted.clone(), ..found.clone() };
+    live == json!(wanted) && is_as_made(seen, stack, owner, &reworded)
+}
+
 /// Whether a container of this stack still is what it was made as, whatever networks it is on, and under which names.
 pub(in crate::docker) fn is_as_made_apart_from_networks(
     seen: &Seen,
@@ -169,6 +194,15 @@ fn live_spec(seen: &Seen, stack: Option<&Stack>, owner: &OwnerId, found: &Found)
     let image = image.map_or(&no_image, |image| &image.config);
     let asked = asked_fields(seen, stack, owner, found, image);
     let mut live = live_fields(seen, stack, found);
+    if podman::made(&found.inspect) {
+        // It fills in much by itself, and says so as if it had been asked for.
+        live.retain(|path, _| asked.contains_key(path) || path.starts_with("networks."));
+        for (field, without_its_own) in podman::ADDS {
+            if let (Some(Value::Array(live)), Some(Value::Array(asked))) = (live.get_mut(field), asked.get(field)) {
+                without_its_own(live, asked);
+            }
+        }
+    }
     if found.identity.is_none() {
         // Whoever made it left marks of their own, and settings we know nothing about: only what we asked for is ours.
         live.retain(|path, _| asked.contains_key(path));
@@ -275,10 +309,10 @@ fn live_fields(seen: &Seen, stack: Option<&Stack>, found: &Found) -> Fields {
     let name = found.inspect.name.clone().unwrap_or_default().trim_start_matches('/').to_owned();
     let networks = found.inspect.network_settings.clone().and_then(|settings| settings.networks).unwrap_or_default();
     let host = found.inspect.host_config.clone().unwrap_or_default();
-    let in_a_mode = host
-        .network_mode
-        .as_deref()
-        .is_some_and(|mode| networks.contains_key(mode) && matches!(mode, "host" | "none" | "bridge"));
+    let in_a_mode = host.network_mode.as_deref().is_some_and(|mode| match mode {
+        "bridge" if podman::made(&found.inspect) => networks.keys().all(|name| name == "podman"),
+        mode => networks.contains_key(mode) && matches!(mode, "host" | "none" | "bridge"),
+    });
     fields(Made {
         config: found.inspect.config.clone().unwrap_or_default(),
         host: nameless::forgotten(host, &found.spec),

@@ -123,8 +123,8 @@ fn health(check: &HealthCheck, start_interval: bool) -> HealthConfig {
     let test = match &check.probe {
         Probe::Exec(argv) => std::iter::once("CMD".to_owned()).chain(argv.iter().cloned()).collect(),
         Probe::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
-        // Refused in the plan.
-        Probe::Http { .. } | Probe::Tcp { .. } => vec!["NONE".to_owned()],
+        // Ports are refused in the plan.
+        Probe::None | Probe::Http { .. } | Probe::Tcp { .. } => vec!["NONE".to_owned()],
     };
     HealthConfig {
         test: Some(test),

@@ -19,6 +19,7 @@ pub(super) async fn try_once(
 ) -> Result<(), String> {
     let tried = async {
         match probe {
+            Probe::None => Ok(()),
             Probe::Http { port, path } => http(*port, path).await,
             Probe::Tcp { port } => connect(*port).await.map(|_| ()),
             Probe::Exec(argv) => {

@@ -58,7 +58,7 @@ fn a_service_is_as_its_worst_instance_is() {
     let running = |n| task(&two, n, n, TaskState::RUNNING, "");
     assert_eq!(judged(&two, vec![running(1), running(2)]).health, Health::Healthy);
     assert_eq!(judged(&two, vec![running(1)]).health, Health::Starting, "the other is not made yet");
-    assert_eq!(judged(&service(On::ANY, 0), vec![]).health, Health::Completed, "none is wanted");
+    assert_eq!(judged(&service(On::ANY, 0), vec![]).health, Health::Healthy, "none is wanted");
     let one = service(On::NONE, 1);
     assert_eq!(judged(&one, vec![task(&one, 1, 1, TaskState::COMPLETE, "")]).health, Health::Completed);
 }
@@ -112,6 +112,30 @@ fn ends_before_tell_nothing_of_what_has_begun_since() {
 }
 
 #[test]
+fn what_ends_while_another_still_makes_way_tells_nothing() {
+    let mut any = service(On::ANY, 1);
+    let failed = |n| task(&any, n, 2, TaskState::FAILED, "task: non-zero exit (3)");
+    let leaves = |state| Task { desired_state: Some(TaskState::REMOVE), ..task(&any, 1, 1, state, "") };
+    let beside = |service: &Service, tasks: &[Task], node: &str| {
+        let node = Node { id: Some(node.to_owned()), status: Some(Default::default()), ..Node::default() };
+        let look =
+            Look { services: vec![service.clone()], tasks: tasks.to_vec(), nodes: vec![node], ..Look::default() };
+        let excused: BTreeSet<String> = ended_beside_leavers(&look).collect();
+        (excused.len(), judge_since(service, &look, &excused).trouble)
+    };
+    let why = "on node n1: non-zero exit (3)".to_owned();
+    let lets_go = [leaves(TaskState::RUNNING), failed(2), failed(3)];
+    assert_eq!(beside(&any, &lets_go, "n1"), (2, Some(Trouble::Soon(why.clone()))));
+    let has_let_go = [leaves(TaskState::SHUTDOWN), failed(2), failed(3)];
+    assert_eq!(beside(&any, &has_let_go, "n1"), (0, Some(Trouble::Now(why))), "nothing is in their way");
+    assert_eq!(beside(&any, &lets_go, "n2").0, 0, "one on a node that nobody hears of may leave never");
+    for judges in [Update::UPDATING, Update::PAUSED, Update::ROLLBACK_STARTED, Update::ROLLBACK_COMPLETED] {
+        any.update_status = Some(ServiceUpdateStatus { state: Some(judges), ..ServiceUpdateStatus::default() });
+        assert_eq!(beside(&any, &lets_go, "n1").0, 0, "{judges:?}: the Swarm judges its update itself");
+    }
+}
+
+#[test]
 fn what_is_wanted_no_more_tells_nothing() {
     let any = service(On::ANY, 1);
     let with = |desired, task| Task { desired_state: Some(desired), ..task };
@@ -126,6 +150,12 @@ fn what_is_wanted_no_more_tells_nothing() {
     assert!(judged(&two, vec![running(1)]).lacks_tasks);
     let goes = with(TaskState::REMOVE, task(&two, 2, 2, TaskState::RUNNING, ""));
     assert!(!judged(&two, vec![running(1), goes]).lacks_tasks, "what goes may be why");
+    // It was taken away when there were to be fewer, and nothing has come in its place since.
+    let shut = with(TaskState::SHUTDOWN, task(&two, 2, 2, TaskState::SHUTDOWN, ""));
+    assert!(judged(&two, vec![running(1), shut.clone()]).lacks_tasks);
+    let pending = with(TaskState::RUNNING, task(&two, 3, 2, TaskState::PENDING, ""));
+    assert!(!judged(&two, vec![running(1), shut, pending]).lacks_tasks, "another is in its place");
+    assert!(!judged(&two, vec![running(1), failed(3)]).lacks_tasks, "it has ended by itself, maybe for good");
 }
 
 #[test]

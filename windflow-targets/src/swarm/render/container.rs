@@ -134,8 +134,8 @@ fn health_check(check: &HealthCheck, api: (usize, usize)) -> HealthConfig {
         test: Some(match &check.probe {
             Probe::Exec(words) => std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect(),
             Probe::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
-            // Refused in the plan.
-            Probe::Http { .. } | Probe::Tcp { .. } => vec!["NONE".to_owned()],
+            // Ports are refused in the plan.
+            Probe::None | Probe::Http { .. } | Probe::Tcp { .. } => vec!["NONE".to_owned()],
         }),
         // What is not said, engines take from the image.
         interval: check.interval.map(nanos),

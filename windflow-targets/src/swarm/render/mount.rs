@@ -82,7 +82,7 @@ fn volume_options(asked: &Mount, volume: Option<&VolumeSource>) -> Option<MountV
 }
 
 /// `/run:size=64m,mode=1777`.
-fn memory(text: &str) -> TheirMount {
+pub(crate) fn memory(text: &str) -> TheirMount {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
     let size = option("size").and_then(bytes);

@@ -111,10 +111,19 @@ impl Drop for Nobodys {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_of_nobody_s_is_not_replaced_by_an_empty_one() {
     let place = Place::new();
+    let target = place.target();
+    let asked = Desired::Present(with_data("nobodys"));
+    let free = target.plan_for(&cx("free"), &asked).await.unwrap();
     let _theirs = Nobodys::new("nobodys_data");
-    let told = place.target().deploy(&cx("one"), with_data("nobodys")).await.unwrap();
-    let Applied::RolledBack { to: None, why } = &told else { panic!("{told:?}") };
+    let refused = target.plan_for(&cx("one"), &asked).await.unwrap_err();
+    let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
+    let [(path, why)] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!(path, "volumes.data");
     assert!(why.contains("'nobodys_data' already, which is not this stack's"), "{why}");
+    // It came about after the plan was made.
+    let late = target.apply(&cx("free"), &free).await.unwrap_err();
+    assert_eq!(late.kind, TargetErrorKind::Refused, "{late}");
+    assert!(late.message.starts_with("volumes.data: "), "{late}");
     assert!(place.marked(None).is_empty(), "{:?}", place.marked(None));
     assert_eq!(docker(&["volume", "inspect", "-f", "{{len .Labels}}", "nobodys_data"]), "0");
 }

@@ -351,3 +351,21 @@ async fn abort_says_that_nothing_is_staged_yet_where_an_apply_was_cut() {
     assert_eq!(webs(&place).len(), 1, "what is current takes back what was cut");
     assert_eq!(place.target().promote(&cx("nothing"), &stack, Promote::Abort).await.unwrap(), Applied::Nothing);
 }
+
+/// Of the first set that such a stack has, networks are made twice, to have their address ranges for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stacks_of_one_name_that_begin_at_the_same_moment_do_not_share_the_name_of_a_network() {
+    let places: Vec<Place> = (0..5).map(|_| Place::new()).collect();
+    let mut twins = shop("one");
+    twins.name = "twins".parse().unwrap();
+    let deploy = |place: &Place| {
+        let (target, twins) = (place.target(), twins.clone());
+        async move { target.deploy(&cx("one"), twins).await }
+    };
+    for done in futures_util::future::join_all(places.iter().map(deploy)).await {
+        assert_eq!(done.unwrap(), Applied::Revision(Some(1)));
+    }
+    let names = docker(&["network", "ls", "--filter", "label=windflow.stack=twins", "--format", "{{.Name}}"]);
+    let all: std::collections::BTreeSet<&str> = names.lines().collect();
+    assert_eq!((all.len(), names.lines().count()), (places.len(), places.len()), "{names}");
+}

@@ -5,31 +5,43 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use windflow_bed::Cut;
 use windflow_core::conformance::target::{Foreign, TargetFixture};
-use windflow_core::target::{Condition, Context, Desired, Rollout, Stack, Strategy, Target};
+use windflow_core::target::{Command, Condition, Context, Desired, Rollout, Stack, Strategy, Target};
 use windflow_core::{OwnerId, StackName};
+use windflow_targets::docker::Endpoint;
 
-use super::place::{Place, compose, cx, docker, idle, needing, shell, stack, with_check, with_variable};
+use super::place::{Place, cx, endpoint, idle, needing, shell, stack, with_check, with_variable};
 
-struct Docker {
+/// The suite on an engine, whatever answers there as a Docker Engine does.
+pub struct OnEngine {
     place: Place,
     theirs: Place,
+    /// Whether the engine runs health checks.
+    checks: bool,
+    cuts: usize,
 }
 
-impl Docker {
-    fn new() -> Self {
-        let (place, mut theirs) = (Place::new(), Place::new());
+impl OnEngine {
+    fn docker() -> Self {
+        // Where each one is cut, there is no end to it: a case ends when a verb has no more calls.
+        let cuts = if std::env::var_os("WINDFLOW_ALL_CUTS").is_some() { 200 } else { 6 };
+        Self::new(&endpoint(), true, cuts)
+    }
+
+    pub fn new(endpoint: &Endpoint, checks: bool, cuts: usize) -> Self {
+        let (place, mut theirs) = (Place::on(endpoint.clone()), Place::on(endpoint.clone()));
         theirs.owner = OwnerId::new(format!("{}.", place.owner)).unwrap();
-        Self { place, theirs }
+        Self { place, theirs, checks, cuts }
     }
 
     fn version(&self, version: &str) -> Stack {
+        let db = if self.checks { with_check(idle(), "true") } else { idle() };
         let web = needing(with_variable(idle(), "VERSION", version), "db", Condition::ServiceHealthy);
-        stack("shop", [("db", with_check(idle(), "true")), ("web", web)])
+        stack("shop", [("db", db), ("web", web)])
     }
 }
 
 #[async_trait]
-impl TargetFixture for Docker {
+impl TargetFixture for OnEngine {
     async fn target(&self) -> Arc<dyn Target> {
         Arc::new(self.place.target())
     }
@@ -52,8 +64,8 @@ impl TargetFixture for Docker {
         let owner = format!("label=windflow.owner={}", self.place.owner);
         let stack = format!("label=windflow.stack={stack}");
         let filters = ["--filter", &owner, "--filter", &stack, "--filter", "label=windflow.service=db"];
-        let id = docker(&[&["ps", "-q"][..], &filters[..]].concat());
-        docker(&["rm", "-f", &id]);
+        let id = self.place.docker(&[&["ps", "-q"][..], &filters[..]].concat());
+        self.place.docker(&["rm", "-f", &id]);
     }
     async fn leftovers(&self, stack: &StackName) -> Vec<String> {
         self.place.marked(Some(stack))
@@ -62,8 +74,7 @@ impl TargetFixture for Docker {
         cx(key)
     }
     fn cuts(&self) -> usize {
-        // Where each one is cut, there is no end to it: a case ends when a verb has no more calls.
-        if std::env::var_os("WINDFLOW_ALL_CUTS").is_some() { 200 } else { 6 }
+        self.cuts
     }
     fn mutations(&self) -> Option<u64> {
         u64::try_from(self.place.proxy.mutations()).ok()
@@ -88,11 +99,11 @@ impl TargetFixture for Docker {
     }
     async fn foreign(&self) -> Option<Foreign> {
         let project = self.place.owner.as_str();
-        let file = "services: { db: { image: 'wf-busybox:1', stop_grace_period: 1s } }";
-        compose(project, file, &["up", "--detach", "--wait", "--pull", "never"]);
-        let ids = compose(project, file, &["ps", "--quiet"]);
-        let mut db = windflow_core::target::Service { image: Some("wf-busybox:1".to_owned()), ..Default::default() };
-        db.stop_grace_period = Some(std::time::Duration::from_secs(1));
+        let file = "services: { db: { image: 'wf-busybox:1', command: [sleep, '100000'], stop_grace_period: 1s } }";
+        self.place.compose(project, file, &["up", "--detach", "--wait", "--pull", "never"]);
+        let ids = self.place.compose(project, file, &["ps", "--quiet"]);
+        let mut db = idle();
+        db.command = Some(Command::Argv(["sleep", "100000"].map(str::to_owned).into()));
         let shop = stack(project, [("db", db)]);
         Some(Foreign {
             name: shop.name.clone(),
@@ -102,4 +113,4 @@ impl TargetFixture for Docker {
     }
 }
 
-windflow_core::target_conformance!(Docker::new());
+windflow_core::target_conformance!(OnEngine::docker());

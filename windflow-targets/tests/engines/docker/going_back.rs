@@ -29,6 +29,44 @@ async fn page(port: u16) -> String {
     text.rsplit("\r\n").next().unwrap().trim().to_owned()
 }
 
+/// Listens to what happens to the containers of an owner.
+struct Ear(std::process::Child, std::path::PathBuf);
+
+impl Ear {
+    fn new(place: &Place) -> Self {
+        let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let heard = std::env::temp_dir().join(format!("{}.events", place.owner));
+        let owner = format!("label=windflow.owner={}", place.owner);
+        let listening = std::process::Command::new("docker")
+            .env("DOCKER_HOST", super::place::endpoint().to_string())
+            .args(["events", "--since", &format!("{}.{:09}", at.as_secs(), at.subsec_nanos()), "--filter", &owner])
+            .args(["--filter", "event=create", "--filter", "event=start", "--filter", "event=destroy"])
+            .args(["--format", "{{.Action}} {{index .Actor.Attributes \"windflow.service\"}} {{.Actor.ID}}"])
+            .stdout(std::fs::File::create(&heard).unwrap())
+            .spawn();
+        Self(listening.unwrap(), heard)
+    }
+
+    /// What has happened to the containers of a service, in order: what, and to which.
+    fn told_of(&self, service: &str) -> Vec<(String, String)> {
+        let told = std::fs::read_to_string(&self.1).unwrap();
+        let words = told.lines().filter_map(|line| {
+            let mut words = line.split(' ');
+            let (what, of, id) = (words.next()?, words.next()?, words.next()?);
+            (of == service).then(|| (what.to_owned(), id.to_owned()))
+        });
+        words.collect()
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = std::fs::remove_file(&self.1);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_had_to_make_way_comes_back_only_when_what_took_its_place_is_gone() {
     let place = Place::new();
@@ -36,7 +74,7 @@ async fn what_had_to_make_way_comes_back_only_when_what_took_its_place_is_gone()
     let port = 18_471;
     target.deploy(&cx("one"), alone("one", port, "true")).await.unwrap();
     let before = target.observe(&cx("look"), &alone("one", port, "true").name).await.unwrap();
-    place.proxy.forget();
+    let ear = Ear::new(&place);
     let told = target.deploy(&cx("two"), alone("two", port, "exit 1")).await.unwrap();
     assert!(matches!(told, Applied::RolledBack { to: Some(1), .. }), "{told:?}");
     assert_eq!(page(port).await, "one");
@@ -45,11 +83,15 @@ async fn what_had_to_make_way_comes_back_only_when_what_took_its_place_is_gone()
         let id = &before.services[service].instances[0].id;
         assert_eq!(*id, after.services[service].instances[0].id, "{service} is the container it was");
         // Two that write to one volume would destroy what is in it.
-        let calls = place.proxy.calls();
-        let started = calls.iter().position(|call| call.path == format!("/containers/{id}/start"));
-        let removed = calls.iter().take(started.unwrap_or(0)).filter(|call| call.method == "DELETE");
-        let removed = removed.filter(|call| call.path.starts_with("/containers/") && call.status == Some(204)).count();
-        assert!(started.is_some_and(|_| removed >= 1), "{service} came back before another went: {calls:#?}");
+        let is_back = |told: &[(String, String)]| told.iter().any(|(what, of)| what == "start" && of == id);
+        super::place::until("the engine tells that it came back", || is_back(&ear.told_of(service))).await;
+        let told = ear.told_of(service);
+        let back = told.iter().rposition(|(what, of)| what == "start" && of == id).unwrap();
+        let made: Vec<&String> =
+            told.iter().filter(|(what, of)| what == "create" && of != id).map(|(_, of)| of).collect();
+        assert!(!made.is_empty(), "{service} was never replaced: {told:#?}");
+        let is_gone = |of: &&String| told.iter().take(back).any(|(what, gone)| what == "destroy" && gone == *of);
+        assert!(made.iter().all(is_gone), "{service} came back before another went: {told:#?}");
     }
 }
 

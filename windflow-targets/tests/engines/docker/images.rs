@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use windflow_core::target::{
-    Applied, ChangeKind, Condition, Desired, HealthCheck, Probe, Service, Stack, Target as _, TargetErrorKind,
+    Applied, ChangeKind, Command, Condition, Desired, HealthCheck, Probe, Service, Stack, Target as _, TargetErrorKind,
     TargetExt as _,
 };
 use windflow_targets::docker::DockerTarget;
@@ -132,4 +132,27 @@ async fn what_a_file_does_not_say_of_a_check_is_what_the_image_says() {
     }
     target.destroy(&cx("end"), &theirs.name).await.unwrap();
     target.destroy(&cx("end"), &ours.name).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_image_checks_can_be_switched_off_and_its_entrypoint_taken_away() {
+    let place = Place::new();
+    let target = place.target();
+    // The check of this image always fails.
+    let mut web = Service { image: Some("wf-web:sick".to_owned()), ..Service::default() };
+    web.healthcheck = Some(HealthCheck::none());
+    web.entrypoint = Some(Command::Argv(Vec::new()));
+    let bare = stack("bare", [("web", web)]);
+    assert_eq!(target.deploy(&cx("one"), bare.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    let id = container(&target, &bare, "web").await;
+    assert_eq!(docker(&["inspect", "-f", "{{.Config.Healthcheck.Test}} {{.Path}}", &id]), "[NONE] httpd");
+    assert_eq!(told(&target, &bare).await, []);
+    // Without a word about either, what the image says holds.
+    let mut plain = bare.clone();
+    let web = plain.services.get_mut("web").unwrap();
+    (web.healthcheck, web.entrypoint) = (None, None);
+    let mut paths: Vec<String> = told(&target, &plain).await.into_iter().map(|(_, path)| path).collect();
+    paths.sort();
+    assert_eq!(paths, ["services.web.entrypoint", "services.web.healthcheck"]);
+    target.destroy(&cx("end"), &bare.name).await.unwrap();
 }

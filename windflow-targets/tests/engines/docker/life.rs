@@ -101,7 +101,7 @@ async fn five_services_come_up_in_order_and_nothing_is_done_twice() {
     assert_eq!(place.marked(None), [""; 0]);
 }
 
-async fn run(target: &DockerTarget, stack: &StackName, service: &str, argv: &[&str]) -> (i32, String) {
+pub async fn run(target: &DockerTarget, stack: &StackName, service: &str, argv: &[&str]) -> (i32, String) {
     use futures_util::StreamExt as _;
     let of = ServiceRef::service(stack.clone(), service.parse().unwrap());
     let mut session = target.exec(&cx("exec"), &of, Exec::new(argv.iter().copied())).await.unwrap();
@@ -305,6 +305,8 @@ async fn what_is_not_known_is_not_told_as_well() {
         assert_eq!(told.kind, TargetErrorKind::NotFound);
         assert!(told.to_string().contains("there is no service 'c'"), "{told}");
         assert_eq!(told.hint.as_deref(), Some("known: a, b"));
+        let told = target.exec(&cx("exec"), &of, Exec::new(["true"])).await.err().unwrap();
+        assert_eq!((told.kind, told.hint.as_deref()), (TargetErrorKind::NotFound, Some("known: a, b")));
     }
 }
 

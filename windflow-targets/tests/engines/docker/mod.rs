@@ -1,13 +1,14 @@
 //! The `docker` kind on a real Docker Engine.
 
+mod adopted;
 mod beside;
 mod blue_green;
 mod calls;
-mod conformance;
+pub mod conformance;
 mod drift;
 mod going_back;
 mod images;
-mod life;
+pub mod life;
 mod nameless;
 mod no_op;
 pub mod place;

@@ -19,16 +19,22 @@ pub fn endpoint() -> Endpoint {
 /// A corner of the engine.
 pub struct Place {
     pub owner: OwnerId,
+    endpoint: Endpoint,
     /// What stands between a target and the engine, and sees every call.
     pub proxy: Proxy,
 }
 
 impl Place {
     pub fn new() -> Self {
+        Self::on(endpoint())
+    }
+
+    /// A corner of another engine.
+    pub fn on(endpoint: Endpoint) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let owner = format!("test-{}-{number}", std::process::id());
-        let proxy = Proxy::start(&endpoint().to_string()).unwrap();
-        Self { owner: OwnerId::new(owner).unwrap(), proxy }
+        let proxy = Proxy::start(&endpoint.to_string()).unwrap();
+        Self { owner: OwnerId::new(owner).unwrap(), endpoint, proxy }
     }
 
     pub fn config(&self) -> DockerConfig {
@@ -53,19 +59,34 @@ impl Place {
     /// Objects on the engine that carry this owner's mark, of this stack if one is named.
     pub fn marked(&self, stack: Option<&StackName>) -> Vec<String> {
         let owner = format!("label=windflow.owner={}", self.owner);
-        let stack = stack.map(|stack| format!("label=windflow.stack={stack}"));
+        // Of two labels in a filter, Podman takes one for enough.
+        let stack = stack.map(|stack| format!("windflow.stack={stack}"));
         let mut left = Vec::new();
         for (what, list) in [
-            ("container", vec!["ps", "-aq"]),
-            ("volume", vec!["volume", "ls", "-q"]),
-            ("network", vec!["network", "ls", "-q"]),
+            ("container", ["ps", "-a", "--format", "{{.ID}} {{.Labels}}"].as_slice()),
+            ("volume", ["volume", "ls", "--format", "{{.Name}} {{.Labels}}"].as_slice()),
+            ("network", ["network", "ls", "--format", "{{.ID}} {{.Labels}}"].as_slice()),
         ] {
-            let mut words = list;
-            words.extend(["--filter", &owner]);
-            words.extend(stack.iter().flat_map(|stack| ["--filter", stack.as_str()]));
-            left.extend(docker(&words).lines().map(|id| format!("{what} {id}")));
+            let found = self.docker(&[list, &["--filter", owner.as_str()]].concat());
+            for (id, labels) in found.lines().filter_map(|line| line.split_once(' ')) {
+                if stack.as_ref().is_none_or(|stack| labels.split(',').any(|label| label == stack)) {
+                    left.push(format!("{what} {id}"));
+                }
+            }
         }
         left
+    }
+
+    /// The real Compose tool on this engine.
+    pub fn compose(&self, project: &str, file: &str, words: &[&str]) -> String {
+        compose_on(&self.endpoint, project, file, words)
+    }
+
+    /// The docker command on this engine.
+    pub fn docker(&self, words: &[&str]) -> String {
+        let (ok, text) = docker_on(&self.endpoint, words);
+        assert!(ok, "docker {words:?}: {text}");
+        text.trim().to_owned()
     }
 }
 
@@ -74,11 +95,11 @@ impl Drop for Place {
         for line in self.marked(None).iter().rev() {
             let Some((what, id)) = line.split_once(' ') else { continue };
             let words = if what == "container" { vec!["rm", "-fv", id] } else { vec![what, "rm", id] };
-            docker_may_fail(&words);
+            docker_on(&self.endpoint, &words);
         }
         for line in self.marked(None) {
             let Some((what, id)) = line.split_once(' ') else { continue };
-            docker_may_fail(&[what, "rm", id]);
+            docker_on(&self.endpoint, &[what, "rm", id]);
         }
     }
 }
@@ -91,19 +112,27 @@ pub fn docker(words: &[&str]) -> String {
 }
 
 pub fn docker_may_fail(words: &[&str]) -> (bool, String) {
+    docker_on(&endpoint(), words)
+}
+
+fn docker_on(endpoint: &Endpoint, words: &[&str]) -> (bool, String) {
     let out =
-        std::process::Command::new("docker").env("DOCKER_HOST", endpoint().to_string()).args(words).output().unwrap();
+        std::process::Command::new("docker").env("DOCKER_HOST", endpoint.to_string()).args(words).output().unwrap();
     let text = if out.status.success() { out.stdout } else { out.stderr };
     (out.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The real Compose tool, on the same engine.
 pub fn compose(project: &str, file: &str, words: &[&str]) -> String {
+    compose_on(&endpoint(), project, file, words)
+}
+
+fn compose_on(endpoint: &Endpoint, project: &str, file: &str, words: &[&str]) -> String {
     let Ok(tool) = std::env::var("WINDFLOW_COMPOSE") else {
         panic!("WINDFLOW_COMPOSE names no Compose tool: run these tests through scripts/bed/run");
     };
     let mut child = std::process::Command::new(tool)
-        .env("DOCKER_HOST", endpoint().to_string())
+        .env("DOCKER_HOST", endpoint.to_string())
         .args(["--project-name", project, "--file", "-"])
         .args(words)
         .stdin(std::process::Stdio::piped())

@@ -124,3 +124,23 @@ async fn no_stack_makes_what_would_be_another_owner_s() {
     let wanted = ["networks.net", "volumes.vol", "services.web.volumes[0].volume"];
     assert_eq!(paths, wanted.map(|path| format!("{path}.labels.windflow.owner")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_another_s_network_is_refused_in_the_plan() {
+    let place = Place::new();
+    let called = format!("net-{}", place.owner);
+    docker(&["network", "create", &called]);
+    let mut shop = stack("shop", [("web", idle())]);
+    shop.networks.insert("default".to_owned(), Network { name: Some(called.clone()), ..Network::default() });
+    let target = place.target();
+    let refused = target.plan_for(&cx("one"), &Desired::Present(shop.clone())).await.unwrap_err();
+    docker(&["network", "rm", &called]);
+    let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(problems[0].0, "networks.default");
+    assert!(problems[0].1.contains(&called) && problems[0].1.contains("not this stack's"), "{problems:?}");
+    // What is the stack's own is no stranger's.
+    target.deploy(&cx("two"), shop.clone()).await.unwrap();
+    let again = target.plan_for(&cx("again"), &Desired::Present(shop.clone())).await.unwrap();
+    assert!(again.is_empty(), "{:?}", again.changes);
+    target.destroy(&cx("end"), &shop.name).await.unwrap();
+}

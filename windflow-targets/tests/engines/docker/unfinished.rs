@@ -1,14 +1,12 @@
 //! What an apply that fails, or is cut off, leaves: nothing unseen, nothing of what ran, and a plan that says why.
 
-use std::time::Duration;
-
 use windflow_bed::Cut;
 use windflow_core::target::{
-    Applied, Command, Desired, Mount, MountKind, Service, Stack, Target as _, TargetErrorKind, TargetExt as _, Volume,
+    Applied, Desired, Mount, MountKind, Stack, Target as _, TargetErrorKind, TargetExt as _, Volume,
 };
 
 use super::beside::kind;
-use super::place::{Place, compose, cx, docker, idle, shell, stack, with_variable};
+use super::place::{Place, cx, docker, idle, shell, stack, with_variable};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_comes_about_unseen_after_one_of_many_services_has_failed() {
@@ -125,55 +123,4 @@ async fn a_plan_after_a_cut_says_why_and_names_are_as_they_should_be_in_the_end(
     assert_eq!(names(), "one-web-1");
     let again = place.target().plan_for(&cx("again"), &Desired::Present(one("3"))).await.unwrap();
     assert!(again.is_empty(), "{:?}", again.changes);
-}
-
-/// A project of the Compose tool of which `b` has been changed since it was taken over; cut at this call that changes something.
-async fn taken_over_and_changed(cut: Option<(usize, Cut)>) -> Place {
-    let place = Place::new();
-    let target = place.target();
-    let project = format!("taken-{}", place.owner);
-    let service = "{ image: 'wf-busybox:1', command: [sleep, '100000'], stop_grace_period: 1s }";
-    compose(&project, &format!("services: {{ a: {service}, b: {service} }}"), &["up", "-d"]);
-    let as_theirs = || Service {
-        image: Some("wf-busybox:1".to_owned()),
-        command: Some(Command::Argv(["sleep", "100000"].map(str::to_owned).into())),
-        stop_grace_period: Some(Duration::from_secs(1)),
-        ..Service::default()
-    };
-    let mut theirs = stack("taken", [("a", as_theirs()), ("b", as_theirs())]);
-    theirs.name = project.parse().unwrap();
-    let found = target.discover(&cx("discover")).await.unwrap();
-    let found = found.iter().find(|found| found.name == theirs.name).unwrap();
-    target.adopt(&cx("adopt"), found, &Desired::Present(theirs.clone())).await.unwrap();
-    let a = async || {
-        let a = place.target().observe(&cx("look"), &theirs.name).await.unwrap().services["a"].clone();
-        a.instances.into_iter().map(|instance| (instance.id, instance.since)).collect::<Vec<_>>()
-    };
-    let before = a().await;
-    let mut changed = theirs.clone();
-    let b = changed.services.get_mut("b").unwrap();
-    *b = with_variable(b.clone(), "VERSION", "2");
-    let plan = target.plan_for(&cx("two"), &Desired::Present(changed)).await.unwrap();
-    place.proxy.forget();
-    if let Some((call, when)) = cut {
-        place.proxy.cut_at(call, when);
-        assert!(place.target().apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
-        place.proxy.heal().unwrap();
-    }
-    place.target().apply(&cx("two"), &plan).await.unwrap();
-    assert_eq!(a().await, before, "what was taken over is known after a cut at {cut:?}");
-    place.target().destroy(&cx("end"), &theirs.name).await.unwrap();
-    place
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_taken_over_is_not_forgotten_by_a_cut() {
-    let uncut = taken_over_and_changed(None).await;
-    let calls = uncut.proxy.calls();
-    let mutating = || calls.iter().filter(|call| call.mutates);
-    let drop = mutating().position(|call| call.method == "DELETE" && call.path.contains("-adopted"));
-    let drop = drop.unwrap_or_else(|| panic!("what was taken over is less now: {calls:?}")) + 1;
-    for cut in [(drop - 1, Cut::Before), (drop - 1, Cut::After), (drop, Cut::After)] {
-        taken_over_and_changed(Some(cut)).await;
-    }
 }

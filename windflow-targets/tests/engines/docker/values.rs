@@ -83,12 +83,17 @@ async fn another_value_under_the_same_reference_is_told_and_replaces_who_holds_i
     let again = target.plan_for(&with("again", "value-two", "key-one"), &wanted).await.unwrap();
     assert!(again.is_empty(), "{:?}", again.changes);
 
-    // Drift tells it too; a secret that is not there is the apply's affair, and no change.
+    // Drift tells it too; a secret that is not there is no change, and told as what an apply needs.
     let drift = target.drift(&with("drift", "value-two", "key-two"), &vault.name).await.unwrap();
     let paths: Vec<&str> = drift.changes.iter().map(|change| change.path.as_str()).collect();
     assert_eq!(paths, ["services.file.secrets.key"]);
     let blind = target.plan_for(&cx("blind"), &wanted).await.unwrap();
     assert!(blind.is_empty(), "{:?}", blind.changes);
+    let told =
+        |path: &str| blind.degradations.iter().any(|told| told.starts_with(path) && told.contains("the apply needs"));
+    for path in ["services.api.environment.TOKEN: ", "secrets.key: ", "configs.settings: "] {
+        assert!(told(path), "a plan says what an apply will not find: {:?}", blind.degradations);
+    }
     for id in after.values() {
         let labels = docker(&["inspect", "-f", "{{json .Config.Labels}}", id]);
         assert!(!labels.contains("value-") && !labels.contains("key-one"), "{labels}");

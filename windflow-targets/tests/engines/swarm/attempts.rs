@@ -159,8 +159,9 @@ async fn a_scale_that_was_killed_while_it_went_back_and_finds_no_place_is_judged
 async fn a_scale_that_was_killed_while_it_went_back_from_tasks_that_end_is_judged_again() {
     for restart in [RestartPolicy::default(), quickly(Restart::Always, None)] {
         for when in [Cut::Before, Cut::After] {
-            let alone = "trap 'test -z \"$mine\" || rmdir /data/held; exit 0' TERM; \
-                         mkdir /data/held && mine=1 || exit 3; while true; do sleep 0.1; done";
+            // Who holds it is written in one step: whoever is ended, at any moment, lets go of its own.
+            let alone = "trap 'test \"$(readlink /data/held)\" != \"$HOSTNAME\" || rm /data/held; exit 0' TERM; \
+                         ln -ns \"$HOSTNAME\" /data/held || exit 3; while true; do sleep 0.1; done";
             let mut one = Service { restart, ..sh(alone) };
             one.stop_grace_period = Some(Duration::from_secs(5));
             scaled_in_vain(one, true, when).await;

@@ -10,9 +10,9 @@ use bollard::models::{
 };
 use windflow_bed::Engine;
 use windflow_core::target::{
-    Applied, Attachment, Change, Command, Context, Cpus, Desired, Logging, Mount as OurMount, MountKind, Network,
-    PlanError, PortMapping, PortMode, Replicas, Restart, RestartPolicy, Service, Stack, TargetExt as _, Ulimit,
-    UpdateConfig,
+    Applied, Attachment, Change, Command, Context, Cpus, Desired, HealthCheck, Logging, Mount as OurMount, MountKind,
+    Network, PlanError, PortMapping, PortMode, Replicas, Restart, RestartPolicy, Service, Stack, TargetExt as _,
+    Ulimit, UpdateConfig,
 };
 use windflow_targets::swarm::{SwarmConfig, SwarmTarget};
 
@@ -122,6 +122,13 @@ fn meddlings() -> Vec<Meddling> {
             let test = Some(vec!["CMD".to_owned(), "true".to_owned()]);
             container(spec).health_check = Some(HealthConfig { test, ..check });
         }),
+        ("tmpfs", |spec| {
+            container(spec).mounts.as_mut().unwrap().retain(|mount| mount.target.as_deref() != Some("/run"));
+        }),
+        ("healthcheck", |spec| {
+            let test = Some(vec!["NONE".to_owned()]);
+            container(spec).health_check = Some(HealthConfig { test, ..HealthConfig::default() });
+        }),
         ("volumes", |spec| {
             let mount = Mount { target: Some("/x".into()), typ: Some(MountType::TMPFS), ..Mount::default() };
             container(spec).mounts.as_mut().unwrap().push(mount);
@@ -204,12 +211,12 @@ async fn fifty_changes_behind_our_back_are_found_by_their_paths_and_none_is_inve
         place.put(&docker, "full", spec).await;
         let drift = target.drift(&cx, &stack.name).await.unwrap();
         let found: BTreeSet<&str> = drift.changes.iter().map(|change| change.path.as_str()).collect();
-        let own: Vec<&&str> = found.iter().filter(|found| **found != "services.full.replicas").collect();
         let at = format!("services.full.{path}");
-        let is_found = found
-            .iter()
-            .any(|found| *found == at || found.starts_with(&format!("{at}.")) || found.starts_with(&format!("{at}[")));
-        if !is_found || (path != "replicas" && own.len() > 2) {
+        let is_within = |found: &&&str| {
+            **found == at || found.starts_with(&format!("{at}.")) || found.starts_with(&format!("{at}["))
+        };
+        let others = found.iter().filter(|found| **found != "services.full.replicas" && !is_within(found)).count();
+        if !found.iter().any(|found| is_within(&found)) || (path != "replicas" && others > 1) {
             missed.push((path, format!("{found:?}")));
         }
     }
@@ -272,4 +279,20 @@ async fn a_swarm_that_was_restarted_has_not_drifted() {
     // It has come back by itself, or is still on its way.
     let again = target.deploy(&cx, stack).await.unwrap();
     assert!(matches!(again, Applied::Nothing | Applied::Revision(Some(1))), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_an_image_is_switched_off_and_its_entrypoint_cannot_be_taken_away() {
+    let place = Place::new();
+    let mut web = Service { image: Some("wf-web:sick".to_owned()), ..Service::default() };
+    web.healthcheck = Some(HealthCheck::none());
+    let mut bare = place.stack([("web", web)]);
+    let target = place.target();
+    assert_eq!(target.deploy(&Context::new("one"), bare.clone()).await.unwrap(), Applied::Revision(Some(1)));
+    let again = target.plan_for(&Context::new("again"), &Desired::Present(bare.clone())).await.unwrap();
+    assert!(again.is_empty(), "{:?}", again.changes);
+    bare.services.get_mut("web").unwrap().entrypoint = Some(Command::Argv(Vec::new()));
+    let refused = target.plan_for(&Context::new("two"), &Desired::Present(bare)).await.unwrap_err();
+    let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(problems.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["services.web.entrypoint"]);
 }

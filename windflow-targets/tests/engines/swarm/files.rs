@@ -56,6 +56,9 @@ async fn a_secret_that_changes_is_told_and_rotated_and_its_value_is_nowhere_to_b
     let paths: Vec<&str> = plan.changes.iter().map(|change| change.path.as_str()).collect();
     assert_eq!(paths, ["secrets.password", "services.one.environment.PASSWORD"]);
     assert!(!serde_json::to_string(&plan).unwrap().contains("hunter2"));
+    let blind = target.plan_for(&Context::new("blind"), &plan.desired).await.unwrap();
+    let needs = |told: &String| told.starts_with("secrets.password: ") && told.ends_with("; the apply needs it");
+    assert!(blind.degradations.iter().any(needs), "{:?}", blind.degradations);
     let other = target.observe(&first, &stack.name).await.unwrap().services["other"].instances.clone();
     assert_eq!(target.apply(&second, &plan).await.unwrap(), Applied::Revision(Some(1)));
     assert_eq!(read(&target, &stack).await, "hello\nhunter2-second\nhunter2-second\n");

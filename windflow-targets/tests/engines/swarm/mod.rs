@@ -5,6 +5,7 @@ mod attempts;
 mod conformance;
 mod drift;
 mod files;
+mod jobs;
 mod life;
 mod manager;
 mod no_op;

@@ -1,8 +1,11 @@
 //! What it costs a Swarm to be asked for what is there already.
 
-use windflow_core::target::{Context, Desired, EnvValue, Replicas, Stack, Target as _, TargetExt as _};
+use windflow_core::target::{
+    ChangeKind, Context, Desired, EndpointMode, EnvValue, PortMapping, PortMode, Replicas, Service, Stack, Target as _,
+    TargetExt as _, UpdateConfig,
+};
 
-use super::place::{Place, sh};
+use super::place::{Place, port, sh};
 
 const NAMES: [&str; 20] = [
     "s01", "s02", "s03", "s04", "s05", "s06", "s07", "s08", "s09", "s10", "s11", "s12", "s13", "s14", "s15", "s16",
@@ -43,5 +46,48 @@ async fn an_apply_of_what_is_there_costs_eight_questions_however_large_the_stack
         // The first call agrees on a version. Each look asks what it is that is talked to, and for seven lists.
         let cost = cost(&place, &stack_of(&place, services, rich)).await;
         assert_eq!(cost, (1 + 8, 8), "{services} services, {:#?}", place.proxy.calls());
+    }
+}
+
+/// A field, what its change comes to, and the change.
+type Step = (&'static str, ChangeKind, Box<dyn Fn(&mut Service)>);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_whose_tasks_are_replaced() {
+    let place = Place::new();
+    let target = place.target();
+    let mut stack = place.stack([("one", sh("exec sleep 1000"))]);
+    let host = |mapping: PortMapping| PortMapping { mode: PortMode::Host, ..mapping };
+    let published = host(PortMapping::tcp(80).published(port()));
+    target.deploy(&Context::new("first"), stack.clone()).await.unwrap();
+    let steps: [Step; 7] = [
+        ("deploy_labels", ChangeKind::Update, Box::new(|one| drop(one.deploy_labels.insert("a".into(), "b".into())))),
+        (
+            "update_config",
+            ChangeKind::Update,
+            Box::new(|one| {
+                one.update_config = Some(UpdateConfig { parallelism: Some(2), ..UpdateConfig::default() });
+            }),
+        ),
+        (
+            "placement",
+            ChangeKind::Update,
+            Box::new(|one| one.placement.constraints = vec!["node.role==manager".into()]),
+        ),
+        ("endpoint_mode", ChangeKind::Replace, Box::new(|one| one.endpoint_mode = Some(EndpointMode::Vip))),
+        ("endpoint_mode", ChangeKind::Replace, Box::new(|one| one.endpoint_mode = Some(EndpointMode::Dnsrr))),
+        ("ports", ChangeKind::Replace, Box::new(move |one| one.ports = vec![published.clone()])),
+        ("ports", ChangeKind::Replace, Box::new(|one| one.ports.clear())),
+    ];
+    for (at, (field, kind, change)) in steps.iter().enumerate() {
+        let cx = Context::new(format!("step{at}"));
+        let before = target.observe(&cx, &stack.name).await.unwrap().services["one"].instances[0].id.clone();
+        change(stack.services.get_mut("one").unwrap());
+        let plan = target.plan_for(&cx, &Desired::Present(stack.clone())).await.unwrap();
+        let told: Vec<ChangeKind> = plan.changes.iter().map(|change| change.kind).collect();
+        assert_eq!(told, [*kind], "{field}: {:?}", plan.changes);
+        target.apply(&cx, &plan).await.unwrap();
+        let after = target.observe(&cx, &stack.name).await.unwrap().services["one"].instances[0].id.clone();
+        assert_eq!(before != after, *kind == ChangeKind::Replace, "step {at}: {field}");
     }
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use windflow_core::target::{
-    Applied, Context, EndpointMode, EnvValue, FailureAction, Mount, MountKind, PlanError, PortMapping, Restart,
-    RestartPolicy, Rollout, Service, Stack, Strategy, Target as _, TargetErrorKind, TargetExt as _, UpdateConfig,
-    Volume,
+    Applied, Condition, Context, Dependency, Desired, EndpointMode, EnvValue, FailureAction, Mount, MountKind,
+    PlanError, PortMapping, Restart, RestartPolicy, Rollout, Service, Stack, Strategy, Target as _, TargetErrorKind,
+    TargetExt as _, UpdateConfig, Volume,
 };
 
 use super::place::{Place, docker, docker_says, port, sh, web};
@@ -232,4 +232,35 @@ async fn whoever_is_overtaken_by_another_apply_says_so_and_records_nothing() {
     let current = target.observe(&Context::new("look"), &quick.name).await.unwrap().current.unwrap();
     assert_eq!((current.number, current.stack), (2, quick.clone()));
     assert!(target.drift(&Context::new("drift"), &quick.name).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_swarm_refuses_in_the_middle_takes_back_what_was_changed_before() {
+    let place = Place::new();
+    let target = place.target();
+    let both = |seconds: &str, bad: Option<&str>| {
+        let one = sh(&format!("exec sleep {seconds}"));
+        let mut two = one.clone();
+        let need = Dependency { condition: Condition::ServiceStarted, required: true, restart: false };
+        two.depends_on.insert("one".parse().unwrap(), need);
+        two.placement.constraints = bad.map(str::to_owned).into_iter().collect();
+        place.stack([("one", one), ("two", two)])
+    };
+    target.deploy(&Context::new("one"), both("1000", None)).await.unwrap();
+    let told = target.deploy(&Context::new("two"), both("1001", Some("node.foo ~ bar"))).await.unwrap();
+    let Applied::RolledBack { to: Some(1), why } = told else { panic!("{told:?}") };
+    assert!(why.contains("two: updating the service two: the engine says: "), "{why}");
+    let before = Desired::Present(both("1000", None));
+    let plan = target.plan_for(&Context::new("look"), &before).await.unwrap();
+    assert!(plan.is_empty(), "{:#?}", plan.changes);
+    // Nor does a first one leave anything.
+    let place = Place::new();
+    let first = place.stack([("two", {
+        let mut two = sh("exec sleep 1000");
+        two.placement.constraints = vec!["node.foo ~ bar".to_owned()];
+        two
+    })]);
+    let told = place.target().deploy(&Context::new("first"), first.clone()).await.unwrap();
+    assert!(matches!(told, Applied::RolledBack { to: None, .. }), "{told:?}");
+    assert!(place.target().observe(&Context::new("look"), &first.name).await.unwrap().is_absent());
 }

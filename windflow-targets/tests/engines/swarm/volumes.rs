@@ -1,7 +1,7 @@
 //! Volumes that are somebody else's are not mounted, and those that are kept are told, and found again.
 
 use windflow_core::target::{
-    Applied, Consents, Context, Desired, Mount, MountKind, PlanError, Stack, Target as _, TargetErrorKind,
+    Applied, Consents, Context, Desired, Mount, MountKind, Network, PlanError, Stack, Target as _, TargetErrorKind,
     TargetExt as _, Volume,
 };
 
@@ -124,4 +124,40 @@ async fn what_is_kept_is_told_and_a_later_destroy_finds_it_by_the_stack_s_name()
     assert!(retained().await.is_empty());
     assert!(there(&place).is_empty(), "{:?}", there(&place));
     assert_eq!(target.destroy(&agreed("again"), &name).await.unwrap(), Applied::Nothing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_the_stack_s_own_cannot_be_external_to_it_and_nothing_that_is_external_is_ever_removed_or_made() {
+    let place = Place::new();
+    let target = place.target();
+    let asked = with_volumes(&place, ["data"]);
+    target.deploy(&Context::new("own"), asked.clone()).await.unwrap();
+    let external = |name: &str| Volume { external: true, name: Some(name.to_owned()), ..Volume::default() };
+    let own_data = format!("{}_data", place.stack);
+    // It would carry our mark for ever, and go with the next destroy.
+    let mut own = asked.clone();
+    own.volumes.insert("data".to_owned(), external(&own_data));
+    let real = docker_says(&["network", "ls", "--format", "{{.Name}}", "--filter", &format!("name={}", place.stack)]);
+    own.networks
+        .insert("default".to_owned(), Network { external: true, name: Some(real.clone()), ..Network::default() });
+    let refused = target.plan_for(&Context::new("refused"), &Desired::Present(own)).await.unwrap_err();
+    let PlanError::Refused { mut problems, .. } = refused else { panic!("{refused}") };
+    problems.sort();
+    let paths: Vec<&str> = problems.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["networks.default", "volumes.data"], "{real}");
+    assert!(problems.iter().all(|(_, why)| why.contains("this stack's own") && why.contains("leave `external` out")));
+
+    // Another one by the same name within the stack. The Swarm would make it where it is not, and nothing would be in it.
+    let theirs = format!("{}-theirs", place.stack);
+    let mut moved = asked.clone();
+    moved.volumes.insert("data".to_owned(), external(&theirs));
+    let moved = Desired::Present(moved);
+    let refused = target.plan_for(&Context::new("not there"), &moved).await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("there is no volume '{theirs}'")), "{refused}");
+    let theirs = Theirs::new(theirs);
+    let plan = target.plan_for(&Context::new("moved"), &moved).await.unwrap();
+    assert!(plan.degradations[0].starts_with(&format!("volumes.data: the volume '{own_data}' is kept")), "{plan:?}");
+    target.apply(&Context::new("moved"), &plan).await.unwrap();
+    target.destroy(&agreed("all of it"), plan.desired.stack()).await.unwrap();
+    assert_eq!(there(&place), [theirs.0.as_str()]);
 }

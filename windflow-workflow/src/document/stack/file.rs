@@ -78,7 +78,7 @@ impl StackDocument {
     }
 
     fn read(
-        files: Vec<File>,
+        mut files: Vec<File>,
         asked: &StackFiles,
         environment: &Environment,
         limits: &Limits,
@@ -108,8 +108,9 @@ impl StackDocument {
         if let (true, Some(named)) = (active.is_empty(), said("COMPOSE_PROFILES")) {
             active.extend(named.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
         }
-        let known =
-            given.clone().unwrap_or_else(|| loader.name_of(&files, &variables).unwrap_or_else(|| normalised(&folder)));
+        let known = given
+            .clone()
+            .unwrap_or_else(|| loader.name_of(&mut files, &variables).unwrap_or_else(|| normalised(&folder)));
         variables.entry("COMPOSE_PROJECT_NAME".to_owned()).or_insert(known);
         let group = Group { folder: folder.clone(), variables };
         let read = loader.group(&files, &group, &[]).and_then(|tree| {

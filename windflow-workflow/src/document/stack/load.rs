@@ -80,14 +80,13 @@ impl<'e> Loader<'e> {
     }
 
     /// The name that the last of some files gives the stack, before they are read as a whole: what else they say may use it.
-    pub(super) fn name_of(&self, files: &[File], variables: &Variables) -> Option<String> {
-        let texts: Vec<String> = files
-            .iter()
-            .filter_map(|file| match &file.text {
-                Some(text) => Some(text.clone()),
-                None => crate::document::load::read_text(&file.path, &file.shown, self.environment, self.limits).ok(),
-            })
-            .collect();
+    /// Their texts are kept: what comes through a pipe comes once.
+    pub(super) fn name_of(&self, files: &mut [File], variables: &Variables) -> Option<String> {
+        for file in files.iter_mut().filter(|file| file.text.is_none()) {
+            let read = crate::document::load::read_text(&file.path, &file.shown, self.environment, self.limits);
+            file.text = read.ok();
+        }
+        let texts: Vec<&String> = files.iter().filter_map(|file| file.text.as_ref()).collect();
         if !texts.iter().any(|text| text.contains("COMPOSE_PROJECT_NAME")) {
             return None;
         }

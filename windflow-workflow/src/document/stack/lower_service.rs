@@ -195,6 +195,12 @@ fn environment(from: &Normal<'_>, problems: &mut Problems) -> BTreeMap<String, E
                     continue;
                 }
             }
+        } else if value.contains(SecretRef::SCHEME) {
+            // A variable that holds a reference, in the middle of a text: the service would get the words.
+            let message = "a reference to a secret stands alone, and is not replaced within a text";
+            let hint = "have the secret hold the whole value, and write the reference to that".to_owned();
+            problems.hinted(entry.value.span, &path, message, Some(hint));
+            continue;
         } else {
             EnvValue::Plain(value.to_owned())
         };
@@ -354,9 +360,10 @@ fn health(from: &Normal<'_>, problems: &mut Problems) -> Option<HealthCheck> {
     }
     let probe = match (extension, at.get("test")) {
         (Some(ours), _) => probe(&ours)?,
-        (None, Some(entry)) => test(&at, entry.value.span, problems)??,
+        (None, Some(entry)) => test(&at, entry.value.span, problems)?,
+        (None, None) if off => Probe::None,
         (None, None) => {
-            if !off && !problems.touches(&at.path) {
+            if !problems.touches(&at.path) {
                 let hint = "write 'test: [CMD, …]', or 'x-windflow: { http: { port: 8080 } }'; the image's own check is not read";
                 problems.hinted(at.node.span, &at.path, "does not say what is tried", Some(hint.to_owned()));
             }
@@ -371,16 +378,17 @@ fn health(from: &Normal<'_>, problems: &mut Problems) -> Option<HealthCheck> {
         start_period: at.duration("start_period"),
         start_interval: at.duration("start_interval"),
     };
-    (!off).then_some(check)
+    // What is not tried has no times.
+    Some(if off || check.probe == Probe::None { HealthCheck::none() } else { check })
 }
 
-/// `test:` in the forms of Compose; `None` inside for `NONE`.
-fn test(at: &Normal<'_>, span: Span, problems: &mut Problems) -> Option<Option<Probe>> {
+/// `test:` in the forms of Compose.
+fn test(at: &Normal<'_>, span: Span, problems: &mut Problems) -> Option<Probe> {
     let words = at.texts("test");
     match words.split_first() {
-        Some((first, [])) if first == "NONE" => Some(None),
-        Some((first, rest)) if first == "CMD" && !rest.is_empty() => Some(Some(Probe::Exec(rest.to_vec()))),
-        Some((first, [text])) if first == "CMD-SHELL" => Some(Some(Probe::Shell(text.clone()))),
+        Some((first, [])) if first == "NONE" => Some(Probe::None),
+        Some((first, rest)) if first == "CMD" && !rest.is_empty() => Some(Probe::Exec(rest.to_vec())),
+        Some((first, [text])) if first == "CMD-SHELL" => Some(Probe::Shell(text.clone())),
         _ => {
             let hint = "write [CMD, program, argument…], [CMD-SHELL, \"text\"] or [NONE]".to_owned();
             let message = "does not start with CMD, CMD-SHELL or NONE followed by what is tried";
