@@ -1,6 +1,6 @@
 //! Waiting for services to be as they should, and knowing early when they will not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::models::{
@@ -12,9 +12,10 @@ use windflow_core::ServiceName;
 use windflow_core::target::{Condition, Context, Health, Stack, TargetError, TargetErrorKind};
 
 use super::SwarmTarget;
-use super::health::{Judged, Trouble, ended_beside_leavers, is_over, judge_since, state, with_reason};
+use super::health::{Excused, Judged, Trouble, ended_beside_leavers, is_over, judge, judge_since, state, with_reason};
 use super::look::{Look, name_of};
 use super::pulse::Pulse;
+use super::services::replace_tasks;
 
 /// How long a task may find no place before that is taken for final: what is in its way may be about to go.
 const STUCK: Duration = Duration::from_secs(5);
@@ -32,11 +33,10 @@ pub(super) struct Track {
     pub touched: BTreeMap<ServiceName, Instant>,
     pub until: Instant,
     pub pulse: Pulse,
-    /// The tasks that had ended before it began, or before others had made way for them.
-    before: BTreeSet<String>,
+    excused: Excused,
     since: BTreeMap<String, Instant>,
     told: BTreeMap<ServiceName, Health>,
-    /// How often the Swarm was asked for tasks that it does not make.
+    /// How often the Swarm was asked for tasks that it does not make by itself.
     asked: BTreeMap<ServiceName, u32>,
 }
 
@@ -47,7 +47,7 @@ impl Track {
             touched: BTreeMap::new(),
             until,
             pulse,
-            before,
+            excused: Excused { before, ..Excused::default() },
             since: BTreeMap::new(),
             told: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -86,12 +86,17 @@ impl SwarmTarget {
     ) -> Result<Option<String>, TargetError> {
         loop {
             self.look_again(&stack.name, look).await?;
-            track.before.extend(ended_beside_leavers(look));
+            track.excused.beside.extend(ended_beside_leavers(look));
             let judged: BTreeMap<ServiceName, Judged> = look
                 .services
                 .iter()
-                .filter_map(|service| Some((name_of(service)?, judge_since(service, look, &track.before))))
+                .filter_map(|service| Some((name_of(service)?, service)))
                 .filter(|(name, _)| stack.services.contains_key(name))
+                .map(|(name, service)| match track.asked.get(&name) {
+                    // It was asked for often enough: what there is now is what it comes to.
+                    Some(&ASKED) => (name, judge(service, look)),
+                    _ => (name, judge_since(service, look, &track.excused)),
+                })
                 .collect();
             let running = judged.values().flat_map(|found| &found.instances);
             for instance in running.filter(|instance| instance.health == Health::Healthy) {
@@ -142,8 +147,8 @@ impl SwarmTarget {
         }
     }
 
-    /// Has the Swarm look again at services for which it makes no tasks. Never while it tells of an update: that would make
-    /// it forget what it tells.
+    /// Has the Swarm look again at services for which it makes no tasks, and begin anew what has ended in vain. Never while
+    /// it tells of an update: that would make it forget what it tells.
     async fn ask_for_tasks(
         &self,
         cx: &Context,
@@ -152,7 +157,7 @@ impl SwarmTarget {
         look: &Look,
         track: &mut Track,
     ) -> Result<(), TargetError> {
-        for (name, _) in judged.iter().filter(|(_, found)| found.lacks_tasks) {
+        for (name, is) in judged.iter().filter(|(_, found)| found.lacks_tasks || found.ended_in_vain) {
             let (Some(found), Some(service)) = (look.service(name), stack.services.get(name)) else { continue };
             let version = found.version.as_ref().and_then(|version| version.index).unwrap_or(0);
             let asked = track.asked.get(name).copied().unwrap_or(0);
@@ -161,7 +166,10 @@ impl SwarmTarget {
                 continue;
             }
             if asked < ASKED && track.lasts(format!("{name} lacks tasks at {version}")) >= LOOK {
-                let same = found.spec.clone().unwrap_or_default();
+                let mut same = found.spec.clone().unwrap_or_default();
+                if is.ended_in_vain {
+                    replace_tasks(&mut same);
+                }
                 match self.update_service(cx, stack, name, service, same, found).await {
                     // It has moved since, by itself or by somebody's hand: that is seen with the next look.
                     Err(error) if error.kind == TargetErrorKind::Conflict => {}
@@ -192,7 +200,7 @@ impl SwarmTarget {
             if went_back && track.touched.contains_key(*name) {
                 let message = status.message.unwrap_or_default();
                 let what = format!("the Swarm has taken it back by itself: {message}");
-                let (why, task) = with_reason(what, service, look, &track.before);
+                let (why, task) = with_reason(what, service, look, &track.excused);
                 let said = self.last_words(cx, task.as_deref(), look).await;
                 return Some(format!("{name}: {why}{said}"));
             }

@@ -36,6 +36,23 @@ pub(super) struct Judged {
     pub task: Option<String>,
     /// Whether there are places for which the Swarm has made no task, and nothing that could be why.
     pub lacks_tasks: bool,
+    /// Whether a task that is not started again has ended only because another was still in its way, and none is now.
+    pub ended_in_vain: bool,
+}
+
+/// The tasks whose end tells nothing, or little, to whoever has begun something.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Excused {
+    /// Those that had ended before it began. One that is the last of its place tells how that is all the same.
+    pub before: BTreeSet<String>,
+    /// Those that ended while others of their service were still ending.
+    pub beside: BTreeSet<String>,
+}
+
+impl Excused {
+    fn holds(&self, task: &Task) -> bool {
+        task.id.as_ref().is_some_and(|id| self.before.contains(id) || self.beside.contains(id))
+    }
 }
 
 /// Whether a task runs what the service says now. Where tasks may be placed does not matter to one that is placed.
@@ -58,11 +75,11 @@ pub(super) fn is_current(task: &Task, service: &Service) -> bool {
 }
 
 pub(super) fn judge(service: &Service, look: &Look) -> Judged {
-    judge_since(service, look, &BTreeSet::new())
+    judge_since(service, look, &Excused::default())
 }
 
-/// The same for whoever has begun something: tasks that had ended before, these, tell nothing about it.
-pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<String>) -> Judged {
+/// The same for whoever has begun something.
+pub(super) fn judge_since(service: &Service, look: &Look, excused: &Excused) -> Judged {
     let spec = service.spec.clone().unwrap_or_default();
     let wanted = read(&spec, &Names::default());
     let restart = spec.task_template.as_ref().and_then(|task| task.restart_policy.clone()).unwrap_or_default();
@@ -74,7 +91,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
     let begun = service.update_status.as_ref().and_then(|status| parse_moment(status.started_at.as_deref()?));
     let is_old = |task: &Task| {
         let made = task.created_at.as_deref().and_then(parse_moment);
-        task.id.as_ref().is_some_and(|id| before.contains(id)) || begun.is_some_and(|begun| made < Some(begun))
+        excused.holds(task) || begun.is_some_and(|begun| made < Some(begun))
     };
     let mut slots: BTreeMap<(i64, String), Vec<&Task>> = BTreeMap::new();
     for task in look.tasks_of(service).filter(|task| is_current(task, service)) {
@@ -93,6 +110,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         slots.retain(|slot, _| !left.contains(slot));
     }
     let makes_way = makes_way(service, look);
+    let mut ended_in_vain = false;
     let mut instances = Vec::new();
     let mut troubles: Vec<(Trouble, Option<String>)> = Vec::new();
     for tasks in slots.values_mut() {
@@ -106,7 +124,12 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
             _ => false,
         };
         let newest = tasks[0];
-        let counts = |task: &&&Task| ended(task) && (task.id == newest.id || !is_old(task));
+        // The Swarm will not start it again, and it may run when nothing is in its way any more.
+        let is_in_vain = once
+            && wanted.mode == Mode::Replicated
+            && ended(&&newest)
+            && newest.id.as_ref().is_some_and(|id| excused.beside.contains(id));
+        let counts = |task: &&&Task| ended(task) && (task.id == newest.id && !is_in_vain || !is_old(task));
         let ends = tasks.iter().filter(counts).count();
         // Its node is drained, or the service is not for it any more: the Swarm wants nothing of it there.
         let is_over = newest.desired_state == Some(TaskState::SHUTDOWN) && state(newest) == TaskState::SHUTDOWN;
@@ -128,6 +151,10 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         let has_no_place = matches!(state(newest), TaskState::NEW | TaskState::ALLOCATED | TaskState::PENDING);
         if has_no_place && last_end.is_none() && makes_way {
             (health, trouble) = (Health::Starting, None);
+        }
+        if is_in_vain {
+            (health, trouble) = (Health::Starting, None);
+            ended_in_vain |= !makes_way;
         }
         // A job is ready when it is done.
         if wanted.mode.is_job() && health == Health::Healthy {
@@ -157,7 +184,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         _ => None,
     };
     if let Some(paused) = paused {
-        let (why, task) = with_reason(format!("{paused}: {message}"), service, look, before);
+        let (why, task) = with_reason(format!("{paused}: {message}"), service, look, excused);
         troubles.push((Trouble::Now(why), task));
     }
     instances.resize(instances.len().max(count), ObservedInstance::new("", Health::Starting));
@@ -184,7 +211,7 @@ pub(super) fn judge_since(service: &Service, look: &Look, before: &BTreeSet<Stri
         Some(Trouble::Soon(why) | Trouble::Stuck(why)) => health = Health::Unhealthy { why: why.clone() },
         None => {}
     }
-    Judged { health, instances, trouble, task, lacks_tasks: lacks_tasks(service, &wanted, look) }
+    Judged { health, instances, trouble, task, lacks_tasks: lacks_tasks(service, &wanted, look), ended_in_vain }
 }
 
 /// Whether one of its tasks is ending, which may take its whole grace: what another waits for may be its port, its place,
@@ -208,15 +235,10 @@ pub(super) fn ended_beside_leavers(look: &Look) -> impl Iterator<Item = String> 
 }
 
 /// Of what the Swarm has ended by itself: the same with the reason of the task that it was ended for, and that task.
-pub(super) fn with_reason(
-    what: String,
-    service: &Service,
-    look: &Look,
-    before: &BTreeSet<String>,
-) -> (String, Option<String>) {
+pub(super) fn with_reason(what: String, service: &Service, look: &Look, excused: &Excused) -> (String, Option<String>) {
     let message = service.update_status.as_ref().and_then(|status| status.message.as_deref()).unwrap_or_default();
     let ends = look.tasks_of(service).filter(|task| matches!(state(task), TaskState::FAILED | TaskState::REJECTED));
-    let ends = ends.filter(|task| task.id.as_ref().is_some_and(|id| !before.contains(id)));
+    let ends = ends.filter(|task| !excused.holds(task));
     // The Swarm names it as long as it does nothing else.
     let is_named = |task: &Task| task.id.as_ref().is_some_and(|id| message.contains(id.as_str()));
     let made = |task: &&Task| (is_named(task), task.created_at.as_deref().and_then(parse_moment));

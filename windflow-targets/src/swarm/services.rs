@@ -80,7 +80,7 @@ impl SwarmTarget {
             return Ok(false);
         }
         if is_same || has_another_way(&wanted, &seen) {
-            replace_tasks(&mut wanted, &seen);
+            replace_tasks(&mut wanted);
         }
         self.update_service(cx, stack, name, service, wanted, found).await.map(|()| true)
     }
@@ -201,9 +201,9 @@ fn has_another_way(wanted: &ServiceSpec, seen: &ServiceSpec) -> bool {
 }
 
 /// Has every task replaced, whatever else has changed.
-fn replace_tasks(wanted: &mut ServiceSpec, seen: &ServiceSpec) {
+pub(super) fn replace_tasks(wanted: &mut ServiceSpec) {
     if let Some(task) = &mut wanted.task_template {
-        task.force_update = Some(force_of(seen) + 1);
+        task.force_update = Some(task.force_update.unwrap_or(0) + 1);
     }
 }
 

@@ -102,7 +102,8 @@ fn ends_before_tell_nothing_of_what_has_begun_since() {
     let look = Look { services: vec![any.clone()], tasks, ..Look::default() };
     assert!(matches!(judge(&any, &look).trouble, Some(Trouble::Now(_))));
     let before = ["task1".to_owned(), "task2".to_owned()].into();
-    assert_eq!(judge_since(&any, &look, &before).health, Health::Starting);
+    let excused = Excused { before, ..Excused::default() };
+    assert_eq!(judge_since(&any, &look, &excused).health, Health::Starting);
     // The Swarm says when it began to change the service.
     let started_at = Some("2026-11-25T10:00:03Z".to_owned());
     any.update_status = Some(ServiceUpdateStatus { started_at, ..ServiceUpdateStatus::default() });
@@ -120,8 +121,8 @@ fn what_ends_while_another_still_makes_way_tells_nothing() {
         let node = Node { id: Some(node.to_owned()), status: Some(Default::default()), ..Node::default() };
         let look =
             Look { services: vec![service.clone()], tasks: tasks.to_vec(), nodes: vec![node], ..Look::default() };
-        let excused: BTreeSet<String> = ended_beside_leavers(&look).collect();
-        (excused.len(), judge_since(service, &look, &excused).trouble)
+        let excused = Excused { beside: ended_beside_leavers(&look).collect(), ..Excused::default() };
+        (excused.beside.len(), judge_since(service, &look, &excused).trouble)
     };
     let why = "on node n1: non-zero exit (3)".to_owned();
     let lets_go = [leaves(TaskState::RUNNING), failed(2), failed(3)];
@@ -133,6 +134,25 @@ fn what_ends_while_another_still_makes_way_tells_nothing() {
         any.update_status = Some(ServiceUpdateStatus { state: Some(judges), ..ServiceUpdateStatus::default() });
         assert_eq!(beside(&any, &lets_go, "n1").0, 0, "{judges:?}: the Swarm judges its update itself");
     }
+}
+
+#[test]
+fn what_is_not_started_again_is_begun_anew_when_it_ended_beside_a_leaver() {
+    let once = service(On::NONE, 1);
+    let failed =
+        Task { desired_state: Some(TaskState::SHUTDOWN), ..task(&once, 2, 2, TaskState::FAILED, "non-zero exit (3)") };
+    let leaves = |state| Task { desired_state: Some(TaskState::REMOVE), ..task(&once, 1, 1, state, "") };
+    let judge = |leaver, beside: &[&str]| {
+        let node = Node { id: Some("n1".to_owned()), status: Some(Default::default()), ..Node::default() };
+        let tasks = vec![leaves(leaver), failed.clone()];
+        let look = Look { services: vec![once.clone()], tasks, nodes: vec![node], ..Look::default() };
+        let beside = beside.iter().map(|id| (*id).to_owned()).collect();
+        let found = judge_since(&once, &look, &Excused { beside, ..Excused::default() });
+        (found.health.is_ready(), found.trouble.is_some(), found.ended_in_vain)
+    };
+    assert_eq!(judge(TaskState::RUNNING, &["task2"]), (false, false, false), "another is still in its way");
+    assert_eq!(judge(TaskState::SHUTDOWN, &["task2"]), (false, false, true));
+    assert_eq!(judge(TaskState::SHUTDOWN, &[]), (false, true, false), "nothing was in its way");
 }
 
 #[test]
