@@ -85,8 +85,9 @@ impl SwarmTarget {
         track: &mut Track,
     ) -> Result<Option<String>, TargetError> {
         loop {
+            let earlier = look.tasks.clone();
             self.look_again(&stack.name, look).await?;
-            track.excused.beside.extend(ended_beside_leavers(look));
+            track.excused.beside.extend(ended_beside_leavers(look, &earlier));
             let judged: BTreeMap<ServiceName, Judged> = look
                 .services
                 .iter()

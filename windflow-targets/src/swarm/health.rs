@@ -223,15 +223,31 @@ fn makes_way(service: &Service, look: &Look) -> bool {
     })
 }
 
-/// The tasks that have ended while others of their service were still ending: they tell nothing of what comes after. A
-/// Swarm that carries out an update judges its tasks itself, and has judged them where it took the update back.
-pub(super) fn ended_beside_leavers(look: &Look) -> impl Iterator<Item = String> + '_ {
+/// The tasks that have ended while others of their service were still ending: they tell nothing of what comes after. Of
+/// what ended between two looks, after these tasks were there, nobody knows in which order. A Swarm that carries out an
+/// update judges its tasks itself, and has judged them where it took the update back.
+pub(super) fn ended_beside_leavers(look: &Look, earlier: &[Task]) -> Vec<String> {
     let updates = |service: &Service| {
         let state = service.update_status.as_ref().and_then(|status| status.state);
         !matches!(state, None | Some(Update::EMPTY | Update::COMPLETED))
     };
-    let beside = look.services.iter().filter(move |service| !updates(service) && makes_way(service, look));
-    beside.flat_map(|service| look.tasks_of(service).filter(|task| is_over(task)).filter_map(|task| task.id.clone()))
+    let ran: BTreeMap<&str, &Task> =
+        earlier.iter().filter(|task| !is_over(task)).filter_map(|task| Some((task.id.as_deref()?, task))).collect();
+    let over: BTreeSet<&str> =
+        earlier.iter().filter(|task| is_over(task)).filter_map(|task| task.id.as_deref()).collect();
+    let mut excused = Vec::new();
+    for service in look.services.iter().filter(|service| !updates(service)) {
+        let leaves = makes_way(service, look);
+        let now: BTreeMap<&str, &Task> =
+            look.tasks_of(service).filter_map(|task| Some((task.id.as_deref()?, task))).collect();
+        // A Swarm forgets what it takes away.
+        let has_left = ran.iter().any(|(id, task)| {
+            task.service_id == service.id && now.get(id).is_none_or(|now| state(now) == TaskState::SHUTDOWN)
+        });
+        let ends = now.iter().filter(|(id, task)| is_over(task) && (leaves || has_left && !over.contains(*id)));
+        excused.extend(ends.map(|(id, _)| (*id).to_owned()));
+    }
+    excused
 }
 
 /// Of what the Swarm has ended by itself: the same with the reason of the task that it was ended for, and that task.

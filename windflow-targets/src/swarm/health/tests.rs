@@ -121,7 +121,7 @@ fn what_ends_while_another_still_makes_way_tells_nothing() {
         let node = Node { id: Some(node.to_owned()), status: Some(Default::default()), ..Node::default() };
         let look =
             Look { services: vec![service.clone()], tasks: tasks.to_vec(), nodes: vec![node], ..Look::default() };
-        let excused = Excused { beside: ended_beside_leavers(&look).collect(), ..Excused::default() };
+        let excused = Excused { beside: ended_beside_leavers(&look, &[]).into_iter().collect(), ..Excused::default() };
         (excused.beside.len(), judge_since(service, &look, &excused).trouble)
     };
     let why = "on node n1: non-zero exit (3)".to_owned();
@@ -130,6 +130,16 @@ fn what_ends_while_another_still_makes_way_tells_nothing() {
     let has_let_go = [leaves(TaskState::SHUTDOWN), failed(2), failed(3)];
     assert_eq!(beside(&any, &has_let_go, "n1"), (0, Some(Trouble::Now(why))), "nothing is in their way");
     assert_eq!(beside(&any, &lets_go, "n2").0, 0, "one on a node that nobody hears of may leave never");
+    // Both have come to their end since somebody looked.
+    let since = |now: &[Task]| {
+        let earlier = [task(&any, 1, 1, TaskState::RUNNING, ""), failed(2), task(&any, 3, 2, TaskState::RUNNING, "")];
+        let look = Look { services: vec![any.clone()], tasks: now.to_vec(), ..Look::default() };
+        ended_beside_leavers(&look, &earlier)
+    };
+    assert_eq!(since(&[failed(2), failed(3)]), ["task3"], "one is gone");
+    assert_eq!(since(&has_let_go), ["task1", "task3"]);
+    let failed_too = task(&any, 1, 1, TaskState::FAILED, "task: non-zero exit (3)");
+    assert_eq!(since(&[failed_too, failed(2), failed(3)]), [""; 0], "none was told to go");
     for judges in [Update::UPDATING, Update::PAUSED, Update::ROLLBACK_STARTED, Update::ROLLBACK_COMPLETED] {
         any.update_status = Some(ServiceUpdateStatus { state: Some(judges), ..ServiceUpdateStatus::default() });
         assert_eq!(beside(&any, &lets_go, "n1").0, 0, "{judges:?}: the Swarm judges its update itself");
