@@ -11,40 +11,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windflow_core::target::{
-    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, TargetErrorKind,
-    diff,
+    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, diff,
 };
-use windflow_core::{ContentHash, ServiceName, StackName};
+use windflow_core::{ServiceName, StackName};
 
 use super::apply::Aim;
-use super::blue_green::{is_blue_green, is_staged_by};
+use super::blue_green::is_staged_by;
 use super::events::{AT_THE_LATEST, News};
 use super::look::Seen;
 use super::meaning::Meaning;
 use super::prepare::Prepared;
 use super::records::{self, Doing};
-use super::staged::{self, Staged};
+use super::staged;
 use super::target::DockerTarget;
-
-/// What a stack means while another is staged.
-pub(super) enum Meant<'a> {
-    /// The staged revision.
-    Staged,
-    /// The one that is kept: what is staged is aborted.
-    Kept(&'a Revision),
-    /// Another.
-    Other,
-}
-
-pub(super) fn meant<'a>(stack: &Stack, staged: &Staged, seen: &'a Seen) -> Meant<'a> {
-    match seen.current() {
-        _ if *stack == staged.revision.stack => Meant::Staged,
-        Some(current) if *stack == current.stack => Meant::Kept(current),
-        _ if diff::is_revision(stack, &staged.revision) => Meant::Staged,
-        Some(current) if diff::is_revision(stack, current) => Meant::Kept(current),
-        _ => Meant::Other,
-    }
-}
+use crate::engine::staged::{Meant, Staged, decision, is_blue_green, nothing_staged_yet};
 
 /// The services of which a stack keeps the old set.
 pub(super) fn staged_services<'a>(stack: &'a Stack, seen: &'a Seen) -> impl Iterator<Item = &'a ServiceName> {
@@ -90,14 +70,10 @@ impl DockerTarget {
         meaning: &Meaning,
     ) -> Result<(), TargetError> {
         let Some(current) = seen.current().filter(|_| seen.staged.is_none()) else { return Ok(()) };
-        let since = cx.clock().now();
-        let times: Option<Vec<Duration>> =
-            staged_services(stack, seen).map(|name| stack.services.get(name)?.rollout.as_ref()?.bake).collect();
-        // Where one waits for somebody's word, all do.
-        let until = times.and_then(|times| times.into_iter().max()).map(|longest| since.after(longest));
-        let mut revision = Revision::new(seen.highest + 1, stack.clone(), cx.key(), since);
+        let mut revision = Revision::new(seen.highest + 1, stack.clone(), cx.key(), cx.clock().now());
         revision.images = meaning.ran(stack, seen);
-        let staged = Staged { revision, kept: current.number, since, until };
+        let services = staged_services(stack, seen).filter_map(|name| stack.services.get(name));
+        let staged = Staged::new(revision, current.number, services);
         staged::write(&self.engine, &self.config.owner, &stack.name, &staged).await
     }
 
@@ -110,7 +86,8 @@ impl DockerTarget {
         loop {
             let seen = self.look(stack).await?;
             let Some(staged) = seen.staged.clone() else {
-                return self.decided_by_another(stack, &seen, before.as_ref());
+                let decided = before.and_then(|before| before.decided(seen.current()));
+                return decided.ok_or_else(|| self.overtaken(stack));
             };
             if seen.doing.as_ref() != Some(mine) {
                 // Somebody promotes or aborts it at this moment: what comes of that is what comes of this.
@@ -136,35 +113,15 @@ impl DockerTarget {
                 let number = staged.revision.number;
                 cx.progress(format_args!("revision {number} is baking until {until}"));
             }
-            before = Some(staged);
+            let watched = before.insert(staged);
             let patience = now.until(until).min(AT_THE_LATEST);
             tokio::select! {
                 biased;
                 () = cx.cancel().cancelled() => {
-                    let what = "stopped while what is staged is baking";
-                    return Err(TargetError::new(&self.config.name, TargetErrorKind::Cancelled, what)
-                        .in_stack(stack)
-                        .with_hint("apply again to go on, or promote or abort it"));
+                    return Err(watched.stopped(&self.config.name));
                 }
                 () = ear.any(patience) => {}
             }
-        }
-    }
-
-    /// Somebody has promoted or aborted what is watched here.
-    fn decided_by_another(
-        &self,
-        stack: &StackName,
-        seen: &Seen,
-        before: Option<&Staged>,
-    ) -> Result<Applied, TargetError> {
-        let (Some(current), Some(before)) = (seen.current(), before) else { return Err(self.overtaken(stack)) };
-        match current.number {
-            number if number == before.revision.number => Ok(Applied::Revision(Some(number))),
-            number if number == before.kept => {
-                Ok(Applied::RolledBack { to: Some(number), why: "it was aborted".to_owned() })
-            }
-            _ => Err(self.overtaken(stack)),
         }
     }
 
@@ -256,21 +213,20 @@ impl DockerTarget {
         mine: &Doing,
     ) -> Result<Applied, TargetError> {
         let meant = match &plan.desired {
-            Desired::Present(stack) => meant(stack, staged, seen),
+            Desired::Present(stack) => staged.meant(stack, seen.current()),
             // It is taken down as anything else is.
             Desired::Absent(_) => Meant::Other,
         };
         let observed = self.observed(cx, seen);
         let meaning = self.meaning(cx, &plan.desired, seen).await?;
         let changes = self.changes(cx, &plan.desired, &observed, seen, &meaning);
-        let (stack, number) = (&staged.revision.stack, staged.revision.number);
+        let stack = &staged.revision.stack;
         if matches!(meant, Meant::Staged) && changes.is_empty() {
             // All is said and done, and an apply that was cut has only not written that down.
             if seen.doing.as_ref().is_some_and(|doing| doing == mine || doing.key == staged.revision.key) {
                 records::end(&self.engine, &self.config.owner, &stack.name).await?;
             }
-            let again = !plan.is_empty() && staged.revision.key == cx.key();
-            return Ok(if again { Applied::Staged { revision: number, kept: staged.kept } } else { Applied::Nothing });
+            return Ok(staged.again(plan, cx.key()));
         }
         if seen.doing.as_ref() != Some(mine) {
             diff::check_moved(plan, &observed, &self.config.name)?;
@@ -293,16 +249,8 @@ impl DockerTarget {
                 Box::pin(self.abort(cx, staged, seen, "it was asked for".to_owned(), mine)).await?;
                 Ok(Applied::Revision(Some(kept.number)))
             }
-            Meant::Other => Err(self.in_the_way(staged)),
+            Meant::Other => Err(staged.in_the_way(&self.config.name)),
         }
-    }
-
-    pub(super) fn in_the_way(&self, staged: &Staged) -> TargetError {
-        let (number, name) = (staged.revision.number, &staged.revision.stack.name);
-        let what = format!("revision {number} is baking, and revision {} is kept until it is promoted", staged.kept);
-        TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
-            .in_stack(name)
-            .with_hint(format!("first `windflow promote {name}` or `windflow abort {name}`"))
     }
 
     /// Promotes or aborts what is staged; where nothing is, only what a cut has left is put away.
@@ -326,7 +274,7 @@ impl DockerTarget {
             };
             match &seen.doing {
                 Some(doing) if is_over(doing) => records::end(engine, owner, stack).await?,
-                Some(_) if verdict == Promote::Abort => return Err(self.nothing_staged_yet(stack)),
+                Some(_) if verdict == Promote::Abort => return Err(nothing_staged_yet(&self.config.name, stack)),
                 _ => {}
             }
             return Ok(Applied::Nothing);
@@ -351,20 +299,9 @@ impl DockerTarget {
         }
     }
 
-    fn nothing_staged_yet(&self, stack: &StackName) -> TargetError {
-        let what = "nothing is staged yet, and an apply is under way or was cut off";
-        TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
-            .in_stack(stack)
-            .with_hint("apply the same again, and abort then; or apply what is current to take it back")
-    }
-
     fn deciding(&self, cx: &Context, stack: &StackName, verdict: Promote, seen: &Seen) -> Doing {
-        // The staged revision, or the current one that was it.
-        let number = seen.latest().map(|latest| latest.number);
-        let intent = ContentHash::of_value(&serde_json::json!({
-            "owner": self.config.owner, "target": self.config.name, "stack": stack, "verdict": verdict,
-            "of": number.filter(|_| verdict == Promote::Promote),
-        }));
+        let latest = seen.latest().map(|latest| latest.number);
+        let intent = decision(&self.config.owner, &self.config.name, stack, verdict, latest);
         Doing { intent, key: cx.key().to_owned() }
     }
 

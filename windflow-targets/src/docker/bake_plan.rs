@@ -3,10 +3,11 @@
 use windflow_core::ServiceName;
 use windflow_core::target::{Change, ChangeKind, Context, Plan, Stack, diff};
 
-use super::bake::{Meant, meant, staged_services};
+use super::bake::staged_services;
 use super::blue_green::is_led_over;
 use super::look::Seen;
 use super::target::DockerTarget;
+use crate::engine::staged::Meant;
 
 impl DockerTarget {
     /// What a plan says of what is staged, or would be.
@@ -17,26 +18,7 @@ impl DockerTarget {
         seen: &Seen,
     ) -> Result<(), windflow_core::target::PlanError> {
         let Some(staged) = &seen.staged else { return self.plan_to_stage(plan, stack, seen) };
-        let (number, kept) = (staged.revision.number, staged.kept);
-        let line = || Change::new(ChangeKind::Update, "rollout");
-        match meant(stack, staged, seen) {
-            Meant::Other => return Err(self.in_the_way(staged).into()),
-            Meant::Kept(_) => {
-                let note =
-                    format!("revision {number} is aborted: revision {kept}, kept beside it, gets the traffic back");
-                plan.changes.insert(0, line().note(note));
-            }
-            Meant::Staged => {
-                let name = &stack.name;
-                let told = format!("baking, green revision {number}, blue revision {kept} kept until promoted");
-                let how = match staged.until {
-                    Some(until) => format!("an apply watches it until {until}, then promotes it"),
-                    None => format!("`windflow promote {name}` or `windflow abort {name}`"),
-                };
-                plan.degradations.push(format!("rollout: {told}: {how}"));
-            }
-        }
-        Ok(())
+        Ok(staged.plan(plan, stack, seen.current())?)
     }
 
     fn plan_to_stage(
@@ -75,21 +57,11 @@ impl DockerTarget {
     /// What an apply would do about what is staged already.
     pub(super) fn baking_changes(&self, cx: &Context, stack: &Stack, seen: &Seen, changes: &mut Vec<Change>) {
         let Some(staged) = &seen.staged else { return };
-        if !matches!(meant(stack, staged, seen), Meant::Staged) {
+        if !matches!(staged.meant(stack, seen.current()), Meant::Staged) {
             return;
         }
-        changes.retain(|change| change.path != "revision");
-        let number = staged.revision.number;
-        if let Some(why) = self.sick(cx, staged, seen) {
-            *changes =
-                vec![Change::new(ChangeKind::Update, "rollout").note(format!("revision {number} is aborted: {why}"))];
-        } else if changes.is_empty() && !is_led_over(&staged.revision.stack, seen) {
-            let note = format!("revision {number} has not got all of the traffic yet: its names are led over");
-            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
-        } else if let (true, Some(until)) = (changes.is_empty(), staged.until) {
-            let note = format!("revision {number} bakes until {until}: it is watched, then promoted");
-            changes.push(Change::new(ChangeKind::Update, "rollout").note(note));
-        }
+        let is_led_over = is_led_over(&staged.revision.stack, seen);
+        staged.changes(changes, self.sick(cx, staged, seen), is_led_over);
     }
 }
 

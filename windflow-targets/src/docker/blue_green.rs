@@ -9,22 +9,19 @@ use std::collections::BTreeMap;
 use bollard::models::EndpointSettings;
 use tokio::sync::watch;
 use windflow_core::ServiceName;
-use windflow_core::target::{MountKind, Order, Service, Stack, Strategy, TargetError, TargetErrorKind};
+use windflow_core::target::{Service, Stack, TargetError, TargetErrorKind};
 
 use super::look::{Found, Seen, again};
 use super::names;
 use super::observe::is_as_made_apart_from_networks;
 use super::rollout::{Stage, all_ready, beside, count, is_made_of, is_right, take_away, wanted};
 use super::work::Work;
-use crate::engine::identity;
-
-pub(super) fn is_blue_green(service: &Service) -> bool {
-    service.rollout.as_ref().and_then(|rollout| rollout.strategy) == Some(Strategy::BlueGreen)
-}
+use crate::engine::staged::is_blue_green;
+use crate::engine::{identity, staged};
 
 /// What keeps two sets of a service from standing beside each other, by path within it.
 pub(super) fn obstacles(service: &Service) -> Vec<(String, String)> {
-    let mut found = Vec::new();
+    let mut found = staged::obstacles(service);
     if !is_blue_green(service) {
         return found;
     }
@@ -34,11 +31,6 @@ pub(super) fn obstacles(service: &Service) -> Vec<(String, String)> {
             format!("{why}: with 'blue_green' two sets stand beside each other; 'recreate' needs one only"),
         ));
     };
-    for (n, port) in service.ports.iter().enumerate() {
-        if let Some(published) = port.published {
-            say(format!("ports[{n}]"), &format!("port {published} can be published by one container only"));
-        }
-    }
     if service.container_name.is_some() {
         say("container_name".to_owned(), "two containers cannot have one name");
     }
@@ -53,17 +45,6 @@ pub(super) fn obstacles(service: &Service) -> Vec<(String, String)> {
     };
     for (network, _) in service.networks.iter().filter(|(_, to)| fixed(to)) {
         say(format!("networks.{network}"), "two containers cannot have one address");
-    }
-    if service.mode.is_job() {
-        say("mode".to_owned(), "what runs once to its end is replaced by nothing");
-    }
-    let agreed = service.update_config.as_ref().and_then(|update| update.order) == Some(Order::StartFirst);
-    for (n, mount) in service.volumes.iter().enumerate().filter(|_| !agreed) {
-        let shared = matches!(mount.kind, MountKind::Volume | MountKind::Bind) && mount.source.is_some();
-        if shared && !mount.read_only {
-            let why = "both would write to it, which 'update_config: { order: start-first }' agrees to";
-            say(format!("volumes[{n}]"), why);
-        }
     }
     debug_assert!(!found.is_empty() || beside(service), "what prevents a rolling start prevents this, too");
     found

@@ -12,7 +12,7 @@ use windflow_core::{OwnerId, ServiceName, StackName};
 use super::podman;
 use super::records::{Adopted, Adoption, Doing, Records, Unreadable};
 use super::render::keeping_restart;
-use super::staged::Staged;
+use crate::engine::staged::Staged;
 use crate::engine::{Engine, Identity, Image, identity, mark};
 
 /// A container of ours.

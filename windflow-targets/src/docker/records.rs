@@ -11,7 +11,7 @@ use windflow_core::{ContentHash, OwnerId, ServiceName, StackName};
 
 use super::look::Seen;
 use super::names;
-use super::staged::Staged;
+use crate::engine::staged::Staged;
 use crate::engine::{Engine, mark};
 
 /// How many revisions are kept.

@@ -1,24 +1,12 @@
 //! What is on record of a revision that is staged: the label of an empty volume, as with everything else that must be
 //! remembered.
 
-use serde::{Deserialize, Serialize};
-use windflow_core::target::{Revision, TargetError};
-use windflow_core::{OwnerId, StackName, Timestamp};
+use windflow_core::target::TargetError;
+use windflow_core::{OwnerId, StackName};
 
 use super::{names, records};
+use crate::engine::staged::Staged;
 use crate::engine::{Engine, mark};
-
-/// A revision that runs and has the traffic, beside the one that is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Staged {
-    /// As it will be recorded when it is promoted.
-    pub revision: Revision,
-    /// The revision beside it.
-    pub kept: u64,
-    pub since: Timestamp,
-    /// When it is promoted by itself.
-    pub until: Option<Timestamp>,
-}
 
 /// Writes down what is staged; what was written first counts.
 pub(super) async fn write(

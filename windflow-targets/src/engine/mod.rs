@@ -17,6 +17,7 @@ mod registry;
 mod root;
 #[cfg(feature = "docker-ssh")]
 mod ssh;
+pub(crate) mod staged;
 pub(crate) mod values;
 
 pub(crate) use connection::Engine;

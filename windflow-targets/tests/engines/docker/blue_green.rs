@@ -235,7 +235,7 @@ async fn what_cannot_stand_beside_another_is_refused_by_path() {
     let refused = place.target().plan_for(&cx("plan"), &Desired::Present(shop)).await.unwrap_err();
     let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
     let paths: Vec<&str> = problems.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(paths, ["ports[0]", "container_name", "volumes[0]"].map(|field| format!("services.web.{field}")));
+    assert_eq!(paths, ["ports[0]", "volumes[0]", "container_name"].map(|field| format!("services.web.{field}")));
     assert!(problems[0].1.contains("18472") && problems[0].1.contains("blue_green"), "{refused}");
 }
 
