@@ -104,8 +104,10 @@ pub(super) fn in_force(
 ) -> Map<String, Value> {
     let mut found = fields(&read(live, names));
     let asked: Option<Ours> = label(live.labels.as_ref(), mark::SPEC).and_then(|text| serde_json::from_str(text).ok());
-    let Some(asked) = asked else { return found };
+    let Some(mut asked) = asked else { return found };
     let mut spec = fields(&asked);
+    // The Swarm is told of it as the order in which it updates.
+    asked.rollout = recorded.and_then(|recorded| recorded.rollout.clone());
     let fingerprint = Fingerprint::read(label(live.labels.as_ref(), mark::IDENTITY));
     let bound = Bound { api: bound_api(live), ..Bound::default() };
     let mut expected = render(owner, stack, name, &asked, &bound);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bollard::models::{Network, ObjectVersion, Secret, SecretSpec, Service};
 use windflow_core::Timestamp;
 use windflow_core::target::{
-    Attachment, EnvValue, FileMount, HealthCheck, Mount, MountKind, PortMapping, Probe, Replicas, Revision, Stack,
-    Volume,
+    Attachment, EnvValue, FileMount, HealthCheck, Mount, MountKind, PortMapping, Probe, Replicas, Revision, Rollout,
+    Stack, Strategy, Volume,
 };
 
 use super::super::capability::capabilities;
@@ -42,6 +42,8 @@ fn web() -> Ours {
         networks: [("front".to_owned(), Attachment { aliases: vec!["www".to_owned()], ..Attachment::default() })]
             .into(),
         depends_on: [].into(),
+        // A Swarm is told of it in words of its own.
+        rollout: Some(Rollout { strategy: Some(Strategy::Rolling), ..Rollout::default() }),
         ..Ours::default()
     }
 }
