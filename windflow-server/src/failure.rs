@@ -91,8 +91,9 @@ impl Failure {
     pub fn before(error: TargetError) -> Self {
         use TargetErrorKind::{Denied, Transient, Unreachable};
         let unreachable = matches!(error.kind, Unreachable | Transient | Denied);
+        let hint = error.hint.clone();
         let failure = Self::from(error);
-        if unreachable { Self { exit: Exit::Unavailable, ..failure } } else { failure }
+        if unreachable { Self { exit: Exit::Unavailable, hint, ..failure } } else { failure }
     }
 }
 
@@ -185,15 +186,21 @@ impl From<TargetError> for Failure {
             TargetErrorKind::NotFound => Exit::Usage,
             _ => Exit::Failed,
         };
-        let hint = error.hint.take().or_else(|| match error.kind {
-            TargetErrorKind::Conflict => Some("somebody else has changed it: look at it and plan again".to_owned()),
-            TargetErrorKind::NeedsConsent => Some("agree to it with --allow-destroy WHAT".to_owned()),
-            TargetErrorKind::Unknown | TargetErrorKind::Cancelled => Some(
-                "it may be half done: `windflow status` shows what is there, the same command again finishes it"
-                    .to_owned(),
-            ),
-            _ => None,
-        });
+        const HALF_DONE: &str =
+            "it may be half done: `windflow status` shows what is there, the same command again finishes it";
+        let hint = match (error.hint.take(), error.kind) {
+            // The way to it was lost on the way.
+            (Some(hint), TargetErrorKind::Unreachable) => Some(format!("{HALF_DONE}; {hint}")),
+            (Some(hint), _) => Some(hint),
+            (None, TargetErrorKind::Conflict) => {
+                Some("somebody else has changed it: look at it and plan again".to_owned())
+            }
+            (None, TargetErrorKind::NeedsConsent) => Some("agree to it with --allow-destroy WHAT".to_owned()),
+            (None, TargetErrorKind::Unreachable | TargetErrorKind::Unknown | TargetErrorKind::Cancelled) => {
+                Some(HALF_DONE.to_owned())
+            }
+            (None, _) => None,
+        };
         Self { hint, ..Self::new(exit, error) }
     }
 }
@@ -210,5 +217,25 @@ impl From<PlanError> for Failure {
             }
             other => Self::failed(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_on_the_way_may_be_half_done_and_what_never_began_is_not() {
+        let target = windflow_core::TargetName::new("shop").unwrap();
+        let lost = || {
+            TargetError::new(&target, TargetErrorKind::Unreachable, "listing containers: there is no socket")
+                .with_hint("is the engine running?")
+        };
+        let midway = Failure::from(lost());
+        assert_eq!(midway.exit, Exit::Failed);
+        let hint = midway.hint.unwrap();
+        assert!(hint.starts_with("it may be half done") && hint.ends_with("is the engine running?"), "{hint}");
+        let never = Failure::before(lost());
+        assert_eq!((never.exit, never.hint.as_deref()), (Exit::Unavailable, Some("is the engine running?")));
     }
 }

@@ -3,13 +3,15 @@
 
 use tokio::time::Instant;
 use windflow_core::target::{
-    Applied, Condition, Context, Desired, Observed, Plan, Stack, TargetError, TargetErrorKind, diff,
+    Applied, Condition, Context, Desired, Observed, Plan, Revision, Stack, TargetError, TargetErrorKind, diff,
 };
 use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
+use super::bake::is_baking;
+use super::bake_plan::to_stage;
 use super::converge::Track;
-use super::look::Look;
+use super::look::{Look, name_of};
 use super::observe;
 use super::records::{Doing, Records};
 use super::render::Bound;
@@ -33,6 +35,9 @@ impl SwarmTarget {
         }
         let observed = self.in_force(name, &look);
         let mine = Doing::of(plan, cx);
+        if let Some(stack) = is_baking(&plan.desired, &look) {
+            return Box::pin(self.apply_while_baking(cx, plan, stack, &observed, &look, &mine)).await;
+        }
         let continues = look.records.doing.as_ref().is_some_and(|(_, doing)| *doing == mine);
         let ready = observed.services.values().all(|service| service.health.is_ready());
         let values = match &plan.desired {
@@ -82,8 +87,20 @@ impl SwarmTarget {
         // What is current already is only put right again, and stays the revision it is.
         let restored = current.as_ref().filter(|current| diff::is_revision(stack, current));
         let was_empty = look.is_empty();
+        let observed = self.in_force(name, &look);
+        let changes = self.changes(cx, &plan.desired, &observed, &look, Some(&values));
+        let staged = to_stage(stack, &look, &changes);
         let (base, is_lost) = (look.records.base().cloned(), look.records.are_lost() && !look.services.is_empty());
         self.note(name, mine, &look.records).await?;
+        // What a cut has left beside, and is not gone on with, would count as soon as a revision has its number.
+        for (service, set) in look.beside.iter().filter_map(|set| Some((name_of(set)?, set))) {
+            if !staged.contains(&service) {
+                self.remove_service(cx, &service, set).await?;
+            }
+        }
+        if let (Some(base), false) = (&base, staged.is_empty()) {
+            return Box::pin(self.stage(cx, stack, staged, base, mine, &values, &look)).await;
+        }
         let ran = self.run(cx, stack, &values, &mut look).await;
         if let Err(error) = &ran
             && was_empty
@@ -108,7 +125,7 @@ impl SwarmTarget {
                     }
                 }
             };
-            self.tidy(cx, stack).await?;
+            self.tidy(cx, stack, None).await?;
             self.done(name, mine).await?;
             return Ok(Applied::Revision(Some(number)));
         };
@@ -126,35 +143,49 @@ impl SwarmTarget {
             let error = self.error(name, TargetErrorKind::Unhealthy, what);
             return Err(error.with_hint("put it right and apply again"));
         }
+        match base {
+            Some(base) => self.go_back(cx, &base, why, mine).await,
+            None => {
+                cx.progress(format_args!("going back: {why}"));
+                self.take_down(cx, name, false).await?;
+                Ok(Applied::RolledBack { to: None, why })
+            }
+        }
+    }
+
+    /// Has the Swarm run what is current again.
+    pub(super) async fn go_back(
+        &self,
+        cx: &Context,
+        base: &Revision,
+        why: String,
+        mine: &Doing,
+    ) -> Result<Applied, TargetError> {
+        let (name, number) = (&base.stack.name, base.number);
         cx.progress(format_args!("going back: {why}"));
-        let Some(base) = base else {
-            self.take_down(cx, name, false).await?;
-            return Ok(Applied::RolledBack { to: None, why });
-        };
         let back = async {
             let values = self.values(cx, &base.stack).await?;
             let mut look = self.look(name).await?;
             self.run(cx, &base.stack, &values, &mut look).await
         };
         let back = back.await.map_err(|mut error: TargetError| {
-            let number = base.number;
             error.message = format!("{why}; and revision {number} cannot be made current again: {}", error.message);
             error
         });
         let worse = back?;
-        self.tidy(cx, &base.stack).await?;
+        self.tidy(cx, &base.stack, None).await?;
         self.done(name, mine).await?;
         match worse {
-            None => Ok(Applied::RolledBack { to: Some(base.number), why }),
+            None => Ok(Applied::RolledBack { to: Some(number), why }),
             Some(worse) => {
                 let worse = cx.masker().mask(&worse);
-                Err(TargetError::not_back(&self.config.name, &why, base.number, &worse).in_stack(name))
+                Err(TargetError::not_back(&self.config.name, &why, number, &worse).in_stack(name))
             }
         }
     }
 
     /// What is on record, unless another apply has begun since: then what is there is its.
-    async fn still_ours(&self, stack: &StackName, mine: &Doing) -> Result<Records, TargetError> {
+    pub(super) async fn still_ours(&self, stack: &StackName, mine: &Doing) -> Result<Records, TargetError> {
         let records = self.records(stack).await?;
         if records.doing.as_ref().is_some_and(|(_, doing)| doing == mine) {
             return Ok(records);
@@ -165,7 +196,7 @@ impl SwarmTarget {
     }
 
     /// Has the Swarm run this and waits for health; the reason when it will not come.
-    async fn run(
+    pub(super) async fn run(
         &self,
         cx: &Context,
         stack: &Stack,

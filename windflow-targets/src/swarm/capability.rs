@@ -3,9 +3,10 @@
 use windflow_core::ServiceName;
 use windflow_core::target::{
     Attachment, Capabilities, Command, EndpointMode, Feature, Mode, Mount, MountKind, Order, PortMode, Probe,
-    RESTART_LABEL, Restart, Service, Stack, Strategy, diff,
+    RESTART_LABEL, Restart, Service, Stack, diff,
 };
 
+use crate::engine::staged::{is_blue_green, obstacles};
 use crate::engine::{gives_away, mark, name_problem, volumes_give_away};
 
 /// The fields of a service that end up nowhere in the Swarm: they say how we go about it.
@@ -13,7 +14,8 @@ pub(super) const OURS_ALONE: [&str; 2] = ["depends_on", "rollout"];
 
 pub(super) fn capabilities() -> Capabilities {
     Capabilities::new("swarm")
-        .with_features([Feature::Logs, Feature::Exec, Feature::Discover, Feature::Adopt, Feature::WatchEvents])
+        .with_features([Feature::Logs, Feature::Exec, Feature::Discover, Feature::Adopt])
+        .with_features([Feature::Promote, Feature::WatchEvents])
         .with_service_fields(["image", "entrypoint", "command", "environment", "ports", "healthcheck", "restart"])
         .with_service_fields(["replicas", "mode", "endpoint_mode", "placement", "resources", "update_config"])
         .with_service_fields(["rollback_config", "stop_signal", "stop_grace_period", "labels", "deploy_labels"])
@@ -164,8 +166,13 @@ impl Problems {
     }
 
     fn of_replacing(&mut self, service: &Service) {
-        if service.rollout.as_ref().and_then(|rollout| rollout.strategy) == Some(Strategy::BlueGreen) {
-            self.push("rollout.strategy", "a Swarm gives a task other names only by replacing it, so nothing could be kept as it runs: write rolling or recreate");
+        for (path, why) in obstacles(service) {
+            self.push(&path, why);
+        }
+        let order = service.update_config.as_ref().and_then(|config| config.order);
+        if is_blue_green(service) && order == Some(Order::StopFirst) {
+            let why = "with 'blue_green' tasks change their names while others have them: write start-first";
+            self.push("update_config.order", why);
         }
         if matches!(service.mode, Mode::Global | Mode::GlobalJob) && service.replicas.0 != 1 {
             self.push("replicas", "a global service has one instance on each node");

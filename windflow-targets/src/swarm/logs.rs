@@ -53,7 +53,7 @@ fn speakers(look: &Look, of: &ServiceRef) -> Vec<Speaker> {
 /// That a service is not there at all is no silence of its own.
 fn unknown(target: &SwarmTarget, look: &Look, of: &ServiceRef) -> Option<TargetError> {
     let asked = of.service.as_ref()?;
-    let recorded = look.records.current().into_iter().flat_map(|current| current.stack.services.keys().cloned());
+    let recorded = look.records.latest().into_iter().flat_map(|latest| latest.stack.services.keys().cloned());
     let there: BTreeSet<ServiceName> = look.services.iter().filter_map(name_of).chain(recorded).collect();
     if there.contains(asked) {
         return None;

@@ -13,6 +13,7 @@ use windflow_core::{ServiceName, StackName};
 use super::SwarmTarget;
 use super::ipvs;
 use super::records::Records;
+use super::sides::Sides;
 use crate::engine::{NO_MANAGER, listing, mark, parse_moment};
 
 /// What is there of a stack.
@@ -21,7 +22,11 @@ pub(super) struct Look {
     /// Whose stack was looked for, and which.
     pub owner: String,
     pub stack: String,
+    /// The sets of services that count, seen from these sides.
     pub services: Vec<Service>,
+    /// The sets beside them: what is kept while another is staged, or what a cut has left.
+    pub beside: Vec<Service>,
+    pub sides: Sides,
     pub tasks: Vec<Task>,
     pub nodes: Vec<Node>,
     /// All networks there are: a service may be on one that is not ours.
@@ -106,6 +111,7 @@ impl Look {
     pub fn is_empty(&self) -> bool {
         let remembers = |config: &Config| config.id.is_some() && config.id == self.records.adopted_id;
         self.services.is_empty()
+            && self.beside.is_empty()
             && self.configs.iter().all(remembers)
             && self.secrets.is_empty()
             && self.our_networks().is_empty()
@@ -156,10 +162,14 @@ impl SwarmTarget {
         let (services, networks, volumes, configs, secrets, nodes) = lists?;
         let (services, tasks) = self.with_tasks(&ours, services).await?;
         let records = Records::read(&configs);
-        let mut look = Look {
+        let sides = Sides::of(&records);
+        let (services, beside) = sides.split(services);
+        Ok(Look {
             owner: self.config.owner.to_string(),
             stack: stack.to_string(),
             services,
+            beside,
+            sides,
             tasks,
             nodes,
             networks,
@@ -168,9 +178,7 @@ impl SwarmTarget {
             secrets,
             records,
             manager,
-        };
-        look.services.sort_by_key(name_of);
-        Ok(look)
+        })
     }
 
     /// Services and tasks only, for whoever waits: the rest is as it was looked at before.
@@ -178,8 +186,9 @@ impl SwarmTarget {
         let docker = self.engine.docker().await?;
         let ours = mark::of_stack(&self.config.owner, stack);
         let services = self.engine.ask("listing services", listing::services(docker, &ours)).await?;
-        (before.services, before.tasks) = self.with_tasks(&ours, services).await?;
-        before.services.sort_by_key(name_of);
+        let (services, tasks) = self.with_tasks(&ours, services).await?;
+        (before.services, before.beside) = before.sides.split(services);
+        before.tasks = tasks;
         Ok(())
     }
 

@@ -33,6 +33,8 @@
 mod adopt;
 mod adopt_files;
 mod apply;
+mod bake;
+mod bake_plan;
 mod capability;
 mod config;
 mod converge;
@@ -50,6 +52,7 @@ mod read;
 mod records;
 mod render;
 mod services;
+mod sides;
 mod take_down;
 mod target;
 mod volumes;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bollard::models::{EndpointPortConfigPublishModeEnum as Publish, Network, Service, ServiceSpec};
 use serde_json::{Map, Value, json};
 use windflow_core::target::{
-    Capabilities, Endpoint, Health, Observed, ObservedService, RESTART_LABEL, Service as Ours, Stack,
+    Baking, Capabilities, Endpoint, Health, Observed, ObservedService, RESTART_LABEL, Service as Ours, Stack, diff,
 };
 use windflow_core::{OwnerId, ServiceName, StackName};
 
@@ -23,7 +23,10 @@ use crate::engine::values::Fingerprint;
 pub(super) fn observed(owner: &OwnerId, stack: &StackName, look: &Look, capabilities: &Capabilities) -> Observed {
     let mut observed = Observed::absent();
     observed.current = look.records.current().cloned();
-    let recorded = observed.current.as_ref().map(|current| current.stack.clone());
+    let staged = look.records.staged();
+    observed.staged = staged.map(|staged| staged.revision.clone());
+    observed.baking = staged.map(|staged| Baking::new(staged.since, staged.until));
+    let recorded = observed.latest().map(|latest| latest.stack.clone());
     for service in &look.services {
         let (Some(name), Some(spec)) = (name_of(service), &service.spec) else { continue };
         let names = names(&name, look, recorded.as_ref());
@@ -37,6 +40,12 @@ pub(super) fn observed(owner: &OwnerId, stack: &StackName, look: &Look, capabili
     }
     observed.retained = volumes::retained(look);
     observed.parts = parts::observed(stack, look, recorded.as_ref(), capabilities);
+    if let Some(staged) = staged {
+        // What only the kept revision has stays until it is decided, and is nothing of the staged one.
+        let parts = diff::owned_parts(&staged.revision.stack, capabilities);
+        observed.services.retain(|name, _| staged.revision.stack.services.contains_key(name));
+        observed.parts.retain(|path, _| parts.contains_key(path) || path.starts_with("volumes."));
+    }
     observed
 }
 

@@ -228,10 +228,15 @@ pub(super) fn volumes(owner: &OwnerId, stack: &Stack) -> BTreeMap<String, Volume
 /// that was cut has left.
 pub(super) fn changes(stack: &Stack, look: &Look, values: Option<&Values>) -> Vec<Change> {
     let mut changes = Vec::new();
+    // What is kept beside what is staged is not left over.
+    let kept = if look.records.staged().is_some() { look.used_beside() } else { BTreeSet::new() };
     let files = files(look);
     let mut seen = BTreeSet::new();
     for file in &files {
         if !seen.insert(&file.path) {
+            if kept.contains(file.id.as_str()) {
+                continue;
+            }
             let change = Change::new(ChangeKind::Delete, file.path.clone());
             changes.push(change.note(format!("{} is left over, and goes", file.name)));
             continue;
@@ -249,7 +254,8 @@ pub(super) fn changes(stack: &Stack, look: &Look, values: Option<&Values>) -> Ve
         }
     }
     for (name, networks) in networks(look) {
-        for network in networks.iter().skip(1) {
+        let left = networks.iter().skip(1).filter(|network| !kept.contains(network.id.as_deref().unwrap_or_default()));
+        for network in left {
             let change = Change::new(ChangeKind::Delete, format!("networks.{name}"));
             changes.push(change.note(format!("{} is left over, and goes", network.name.clone().unwrap_or_default())));
         }

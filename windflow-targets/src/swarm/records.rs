@@ -15,6 +15,7 @@ use windflow_core::{ContentHash, StackName};
 use super::SwarmTarget;
 use super::names;
 use crate::engine::mark;
+use crate::engine::staged::Staged;
 
 /// How many revisions are kept.
 const KEPT: usize = 10;
@@ -27,6 +28,9 @@ pub(super) const LARGEST: usize = 500 * 1024;
 const ROOMY: usize = 400 * 1024;
 /// What compressed data starts with, and JSON never does.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// The record of what is staged.
+const STAGED: &str = "staged";
 
 /// The record of what was taken over.
 pub(super) const ADOPTED: &str = "adopted";
@@ -60,6 +64,8 @@ pub(super) struct Records {
     /// The revisions, oldest first, each with the id of its config.
     pub revisions: Vec<(String, Revision)>,
     pub doing: Option<(String, Doing)>,
+    /// What is staged, or was until it was promoted, with the id of its config.
+    pub last_staged: Option<(String, Staged)>,
     pub adopted: Adopted,
     /// The id of the record of that, even where it cannot be read.
     pub adopted_id: Option<String>,
@@ -98,6 +104,7 @@ impl Records {
                 self.revisions.push((id.to_owned(), revision));
             }
             "doing" => self.doing = Some((id.to_owned(), serde_json::from_slice(&data).map_err(wrong)?)),
+            STAGED => self.last_staged = Some((id.to_owned(), serde_json::from_slice(&data).map_err(wrong)?)),
             ADOPTED => {
                 self.adopted_id = Some(id.to_owned());
                 self.adopted = serde_json::from_slice(&data).map_err(wrong)?;
@@ -116,6 +123,19 @@ impl Records {
     pub fn are_lost(&self) -> bool {
         let is_first = self.highest == 0 && self.doing.is_some();
         self.base().is_none() && !is_first
+    }
+
+    /// What is staged.
+    pub fn staged(&self) -> Option<&Staged> {
+        let number = self.current().map(|current| current.number);
+        let staged = self.last_staged.as_ref().map(|(_, staged)| staged);
+        // One that was cut when it had just been promoted is current.
+        staged.filter(|staged| number.is_some_and(|number| number < staged.revision.number))
+    }
+
+    /// What was applied last: what is staged, else what is current.
+    pub fn latest(&self) -> Option<&Revision> {
+        self.staged().map(|staged| &staged.revision).or(self.current())
     }
 
     pub fn current(&self) -> Option<&Revision> {
@@ -194,31 +214,92 @@ impl SwarmTarget {
         before: &Records,
         adopted: bool,
     ) -> Result<Revision, TargetError> {
-        let docker = self.engine.docker().await?;
         let first = before.current().map_or(1, |current| current.number + 1);
         let mut number = first;
         let revision = loop {
             let mut revision = Revision::new(number, stack.clone(), cx.key(), cx.clock().now());
             revision.adopted = adopted;
-            let data = packed(serde_json::to_vec(&revision).unwrap_or_default());
-            let mut spec = self.record_spec(&stack.name, &format!("r{number}"), "revision", &data);
-            if let Some(labels) = &mut spec.labels {
-                labels.insert(mark::REVISION.to_owned(), number.to_string());
-            }
-            match self.engine.call(docker.create_config(spec)).await {
-                Err(error) if is_taken(&error) && number < first + TRIES => number += 1,
-                done => {
-                    let what = format!("recording revision {number}");
-                    self.engine.tell(&what, std::future::ready(done)).await?;
-                    break revision;
+            match self.write_revision(&revision).await? {
+                false if number < first + TRIES => number += 1,
+                true => break revision,
+                false => {
+                    let what = "somebody else records revisions of it all the time";
+                    return Err(self.error(&stack.name, TargetErrorKind::Conflict, what).with_hint("plan again"));
                 }
             }
         };
+        self.drop_oldest(before).await?;
+        Ok(revision)
+    }
+
+    /// Makes what was staged current, under the number it has.
+    pub(super) async fn record_staged(&self, revision: &Revision, before: &Records) -> Result<(), TargetError> {
+        let is_there = before.revisions.iter().any(|(_, found)| found.number == revision.number);
+        if !is_there && !self.write_revision(revision).await? {
+            let what = format!("somebody else has recorded a revision {} just now", revision.number);
+            let error = self.error(&revision.stack.name, TargetErrorKind::Conflict, what);
+            return Err(error.with_hint("see what is there with `status`"));
+        }
+        self.drop_oldest(before).await
+    }
+
+    /// Records a revision under its number. False where another has that number.
+    async fn write_revision(&self, revision: &Revision) -> Result<bool, TargetError> {
+        let docker = self.engine.docker().await?;
+        let number = revision.number;
+        let data = packed(serde_json::to_vec(revision).unwrap_or_default());
+        let mut spec = self.record_spec(&revision.stack.name, &format!("r{number}"), "revision", &data);
+        if let Some(labels) = &mut spec.labels {
+            labels.insert(mark::REVISION.to_owned(), number.to_string());
+        }
+        match self.engine.call(docker.create_config(spec)).await {
+            Err(error) if is_taken(&error) => Ok(false),
+            done => {
+                let what = format!("recording revision {number}");
+                self.engine.tell(&what, std::future::ready(done)).await.map(|_| true)
+            }
+        }
+    }
+
+    async fn drop_oldest(&self, before: &Records) -> Result<(), TargetError> {
+        let docker = self.engine.docker().await?;
         let over = (before.revisions.len() + 1).saturating_sub(KEPT);
         for (id, _) in before.revisions.iter().take(over) {
             self.engine.remove("removing an old revision", docker.delete_config(id)).await?;
         }
-        Ok(revision)
+        Ok(())
+    }
+
+    /// Writes down what is staged.
+    pub(super) async fn write_staged(&self, staged: &Staged) -> Result<(), TargetError> {
+        let docker = self.engine.docker().await?;
+        let stack = &staged.revision.stack.name;
+        let data = packed(serde_json::to_vec(staged).unwrap_or_default());
+        let spec = self.record_spec(stack, STAGED, STAGED, &data);
+        match self.engine.call(docker.create_config(spec)).await {
+            Err(error) if is_taken(&error) => {
+                // What was asked for just before a cut may have come about only now.
+                let found = self.records(stack).await?.last_staged.map(|(_, found)| found);
+                if found.is_some_and(|found| found.revision.stack == staged.revision.stack) {
+                    return Ok(());
+                }
+                let what = "somebody else has staged another revision just now";
+                Err(self.error(stack, TargetErrorKind::Conflict, what).with_hint("see what is there with `status`"))
+            }
+            done => {
+                let what = format!("writing down that revision {} is staged", staged.revision.number);
+                self.engine.tell(&what, std::future::ready(done)).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Nothing is staged any more.
+    pub(super) async fn forget_staged(&self, records: &Records) -> Result<(), TargetError> {
+        let docker = self.engine.docker().await?;
+        match &records.last_staged {
+            Some((id, _)) => self.engine.remove("ending what was staged", docker.delete_config(id)).await,
+            None => Ok(()),
+        }
     }
 
     /// Writes down what is being done, so that whoever comes after a cut knows it for their own.

@@ -18,6 +18,7 @@ use super::parts::volume_names;
 use super::read::{Names, service as read};
 use super::records::is_taken;
 use super::render::{Bound, service as render};
+use super::sides::is_named;
 use crate::engine::values::{Fingerprint, Values};
 use crate::engine::{self, credentials, mark};
 
@@ -25,8 +26,9 @@ use crate::engine::{self, credentials, mark};
 pub(super) const TRIES: usize = 5;
 
 impl SwarmTarget {
-    /// The service as it should be, beside what is there.
-    pub(super) fn wanted(
+    /// The service as it should be, beside what is there. Raised for the revision with this number, it has no names yet.
+    #[expect(clippy::too_many_arguments, reason = "all of them are what a service is made of")]
+    fn wanted(
         &self,
         stack: &Stack,
         name: &ServiceName,
@@ -34,6 +36,7 @@ impl SwarmTarget {
         bound: &Bound,
         values: &Values,
         live: Option<&ServiceSpec>,
+        raised: Option<u64>,
     ) -> ServiceSpec {
         let mut bound = bound.clone();
         bound.values = values.variables(name);
@@ -42,9 +45,14 @@ impl SwarmTarget {
             let values = bound.values.iter().map(|(variable, value)| (variable, value.as_bytes()));
             Fingerprint::of(values, &before).label()
         });
-        bound.name = live
-            .and_then(|live| live.name.clone())
-            .unwrap_or_else(|| names::object(stack.name.as_str(), name.as_str()));
+        let usual = || match raised {
+            Some(number) => names::version(stack.name.as_str(), name.as_str(), &format!("r{number}")),
+            None => names::object(stack.name.as_str(), name.as_str()),
+        };
+        bound.name = live.and_then(|live| live.name.clone()).unwrap_or_else(usual);
+        let before = label(live.and_then(|live| live.labels.as_ref()), mark::STAGED);
+        bound.staged = raised.or_else(|| before?.parse().ok());
+        bound.nameless = raised.is_some();
         bound.force_update = forced(service, live);
         bound.restarts_with = restarts_with(stack, service);
         let mut wanted = render(&self.config.owner, &stack.name, name, service, &bound);
@@ -70,10 +78,10 @@ impl SwarmTarget {
     ) -> Result<bool, TargetError> {
         let Some(service) = stack.services.get(name) else { return Ok(false) };
         let Some(found) = look.service(name) else {
-            return self.make_service(cx, stack, name, service, bound, values).await.map(|()| true);
+            return self.make_service(cx, stack, name, bound, values, look.raises(name)).await.map(|()| true);
         };
         let seen = found.spec.clone().unwrap_or_default();
-        let mut wanted = self.wanted(stack, name, service, bound, values, Some(&seen));
+        let mut wanted = self.wanted(stack, name, service, bound, values, Some(&seen), look.raises(name));
         let is_same = is_same(stack, &wanted, &seen);
         // It is as it should be and does not run: the Swarm has given up on it, and is asked to try again.
         if is_same && !matches!(judge(found, look).health, Health::Failed { .. } | Health::Stopped) {
@@ -90,16 +98,23 @@ impl SwarmTarget {
         cx: &Context,
         stack: &Stack,
         name: &ServiceName,
-        service: &Service,
         bound: &Bound,
         values: &Values,
+        raised: Option<u64>,
     ) -> Result<(), TargetError> {
+        let Some(service) = stack.services.get(name) else { return Ok(()) };
         let docker = self.engine.docker().await?;
-        let mut wanted = self.wanted(stack, name, service, bound, values, None);
+        let mut wanted = self.wanted(stack, name, service, bound, values, None, raised);
         let what = format!("making the service {name}");
         cx.progress(&what);
         let login = self.login(cx, service).await?;
-        let beside = names::beside(stack.name.as_str(), name.as_str(), &self.config.owner);
+        let beside = match raised {
+            Some(number) => {
+                let name = format!("{name}-r{number}");
+                names::beside(stack.name.as_str(), &name, &self.config.owner)
+            }
+            None => names::beside(stack.name.as_str(), name.as_str(), &self.config.owner),
+        };
         let mut made = self.engine.call(docker.create_service(wanted.clone(), login.clone())).await;
         if made.as_ref().is_err_and(is_taken_or_named) {
             // The name is somebody else's: ours is made beside it. Within our networks it has its own name all the same.
@@ -241,6 +256,7 @@ fn is_same(stack: &Stack, wanted: &ServiceSpec, live: &ServiceSpec) -> bool {
         && sources(wanted) == sources(live)
         && ours(wanted) == ours(live)
         && force_of(wanted) == force_of(live)
+        && is_named(wanted) == is_named(live)
 }
 
 fn is_taken_or_named(error: &Error) -> bool {
@@ -252,16 +268,17 @@ pub(super) fn is_out_of_sequence(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("out of sequence"))
 }
 
-/// The services of ours that the stack no longer has, those that need others first.
+/// The sets beside those that count, and the services of ours that the stack no longer has, those that need others first.
 pub(super) fn superfluous<'a>(look: &'a Look, stack: Option<&Stack>) -> Vec<(ServiceName, &'a Theirs)> {
-    let mut gone: Vec<(ServiceName, &Theirs)> = Vec::new();
+    let mut gone: Vec<(ServiceName, &Theirs)> =
+        look.beside.iter().filter_map(|set| Some((super::look::name_of(set)?, set))).collect();
     for service in &look.services {
         let Some(name) = super::look::name_of(service) else { continue };
         if stack.is_none_or(|stack| !stack.services.contains_key(&name)) {
             gone.push((name, service));
         }
     }
-    let order = look.records.current().map(|current| current.stack.clone());
+    let order = look.records.latest().map(|latest| latest.stack.clone());
     let position = |name: &ServiceName| {
         order.as_ref().and_then(|stack| stack.start_order().iter().position(|found| *found == name)).unwrap_or(0)
     };

@@ -18,6 +18,7 @@ use super::jobs::is_job;
 use super::look::Look;
 use super::parts;
 use super::services::superfluous;
+use super::sides::Sides;
 use crate::engine::{is_missing, listing};
 
 /// How long what has been stopped may hold on to its networks, beside the grace period of its services.
@@ -60,7 +61,7 @@ impl SwarmTarget {
     /// Removes everything of the stack. The records go last: a removal that is cut is seen, and finished by the next.
     pub(super) async fn take_down(&self, cx: &Context, stack: &StackName, volumes: bool) -> Result<(), TargetError> {
         let look = self.look(stack).await?;
-        let patience = look.services.iter().map(grace).fold(PATIENCE, Duration::saturating_add);
+        let patience = look.services.iter().chain(&look.beside).map(grace).fold(PATIENCE, Duration::saturating_add);
         self.remove_services(cx, superfluous(&look, None)).await?;
         let all = look.our_networks().into_iter().filter_map(|(part, network)| Some((part, network.id.clone()?)));
         self.remove_networks(cx, stack, all.collect(), patience).await?;
@@ -82,9 +83,13 @@ impl SwarmTarget {
         Ok(())
     }
 
-    /// Removes what the stack, which runs now, no longer has.
-    pub(super) async fn tidy(&self, cx: &Context, stack: &Stack) -> Result<(), TargetError> {
-        let look = self.look(&stack.name).await?;
+    /// Removes what the stack, which runs now, no longer has; seen from another side than what is on record, where one is
+    /// named.
+    pub(super) async fn tidy(&self, cx: &Context, stack: &Stack, side: Option<Sides>) -> Result<(), TargetError> {
+        let mut look = self.look(&stack.name).await?;
+        if let Some(side) = side {
+            look = look.seen_from(side);
+        }
         let gone = superfluous(&look, Some(stack));
         let patience = gone.iter().map(|(_, service)| grace(service)).fold(PATIENCE, Duration::saturating_add);
         self.remove_services(cx, gone).await?;
@@ -191,7 +196,7 @@ fn keeps_adopted(look: &Look) -> bool {
     look.records.adopted.volumes.values().any(|real| look.nodes.len() > 1 || is_here(real))
 }
 
-fn grace(service: &Service) -> Duration {
+pub(super) fn grace(service: &Service) -> Duration {
     let task = service.spec.as_ref().and_then(|spec| spec.task_template.as_ref());
     let nanos = task.and_then(|task| task.container_spec.as_ref()?.stop_grace_period);
     nanos.and_then(|nanos| u64::try_from(nanos).ok()).map_or(Duration::from_secs(10), Duration::from_nanos)

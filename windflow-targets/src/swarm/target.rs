@@ -16,7 +16,7 @@ use windflow_core::{StackName, TargetName};
 use super::config::SwarmConfig;
 use super::look::Look;
 use super::parts::OurFile;
-use super::{capability, jobs, logs, observe, parts, services, volumes, watch};
+use super::{bake_plan, capability, jobs, logs, observe, parts, services, volumes, watch};
 use crate::engine::mark::own_as_external;
 use crate::engine::values::Values;
 use crate::engine::{Engine, LastLook};
@@ -100,6 +100,7 @@ impl SwarmTarget {
                 changes.push(change.note(note));
             }
         }
+        bake_plan::baking_changes(stack, look, &mut changes);
         changes
     }
 
@@ -227,7 +228,11 @@ impl Target for SwarmTarget {
         plan.degradations.extend(look.records.unreadable.iter().cloned());
         plan.degradations.extend(values.iter().flat_map(Values::told_missing));
         plan.changes = self.changes(cx, desired, observed, &look, values.as_ref());
-        plan.unfinished = plan.is_empty() && look.records.doing.is_some();
+        if let Desired::Present(stack) = desired {
+            bake_plan::plan_beside(&mut plan, stack, &look)?;
+        }
+        let is_under_way = look.records.doing.is_some() || look.records.staged().is_some();
+        plan.unfinished = plan.is_empty() && is_under_way;
         Ok(plan)
     }
 
@@ -235,8 +240,8 @@ impl Target for SwarmTarget {
         Box::pin(self.carry_out(cx, plan)).await
     }
 
-    async fn promote(&self, _: &Context, stack: &StackName, _: Promote) -> Result<Applied, TargetError> {
-        Err(TargetError::unsupported(&self.config.name, "staged rollouts").in_stack(stack))
+    async fn promote(&self, cx: &Context, stack: &StackName, verdict: Promote) -> Result<Applied, TargetError> {
+        Box::pin(self.decide(cx, stack, verdict)).await
     }
 
     async fn adopt(&self, cx: &Context, found: &Discovered, stack: &Desired) -> Result<Revision, TargetError> {

@@ -92,12 +92,17 @@ fn unwanted<'a>(look: &'a Look, stack: Option<&Stack>) -> Vec<(String, &'a Volum
 /// What was kept although nothing wants it any more, by path.
 pub(super) fn retained(look: &Look) -> BTreeMap<String, String> {
     let mut retained: BTreeMap<String, String> = BTreeMap::new();
-    let current = look.records.current().map(|current| &current.stack);
+    let latest = look.records.latest().map(|latest| &latest.stack);
     // Whatever is being done for the first time may want it.
-    if current.is_none() && !look.is_empty() {
+    if latest.is_none() && !look.is_empty() {
         return retained;
     }
-    for (path, volume) in unwanted(look, current) {
+    let kept = look.records.staged().and(look.records.current());
+    let kept = kept.map(|kept| volume_names(&kept.stack)).unwrap_or_default();
+    for (path, volume) in unwanted(look, latest) {
+        if kept.contains_key(&volume.name) {
+            continue;
+        }
         let called = retained.entry(path).or_default();
         // A volume that has got another name since is another one, and both may be there.
         *called = if called.is_empty() { volume.name.clone() } else { format!("{called}, {}", volume.name) };

@@ -49,15 +49,16 @@ pub(crate) fn network(name: String, asked: &Network, marks: HashMap<String, Stri
 pub(super) fn attachments(name: &ServiceName, service: &Service, bound: &Bound) -> Vec<NetworkAttachmentConfig> {
     let id = |network: &str| bound.networks.get(network).cloned().unwrap_or_else(|| network.to_owned());
     let own = alias(name);
+    let names = |names: Vec<String>| Some(if bound.nameless { Vec::new() } else { names });
     if service.networks.is_empty() {
         let target = Some(id("default"));
-        return vec![NetworkAttachmentConfig { target, aliases: Some(vec![own]), driver_opts: None }];
+        return vec![NetworkAttachmentConfig { target, aliases: names(vec![own]), driver_opts: None }];
     }
     let attached = service.networks.iter().map(|(network, attachment)| {
         let others = attachment.aliases.iter().filter(|alias| **alias != own).cloned();
         NetworkAttachmentConfig {
             target: Some(id(network)),
-            aliases: Some(std::iter::once(own.clone()).chain(others).collect()),
+            aliases: names(std::iter::once(own.clone()).chain(others).collect()),
             driver_opts: (!attachment.driver_opts.is_empty())
                 .then(|| attachment.driver_opts.clone().into_iter().collect()),
         }

@@ -9,6 +9,7 @@ use bollard::models::{
 use windflow_core::target::{FailureAction, Order, PortMode, Restart, Service, Strategy, UpdateConfig};
 
 use super::nanos;
+use crate::engine::staged::is_blue_green;
 
 pub(super) fn restart_policy(service: &Service) -> TaskSpecRestartPolicy {
     let policy = &service.restart;
@@ -27,6 +28,10 @@ pub(super) fn restart_policy(service: &Service) -> TaskSpecRestartPolicy {
 /// How the Swarm is to replace instances: as `update_config` says, else as the rollout says.
 fn replacing(service: &Service) -> Option<UpdateConfig> {
     let rollout = match &service.update_config {
+        // Both of its sets change their names while the other has them, or none has.
+        Some(config) if is_blue_green(service) => {
+            return Some(UpdateConfig { order: Some(Order::StartFirst), ..config.clone() });
+        }
         Some(config) => return Some(config.clone()),
         None if service.mode.is_job() => return None,
         None => service.rollout.as_ref()?,
@@ -34,6 +39,7 @@ fn replacing(service: &Service) -> Option<UpdateConfig> {
     let holds_a_port = service.ports.iter().any(|port| port.mode == PortMode::Host && port.published.is_some());
     let (parallelism, order) = match rollout.strategy {
         Some(Strategy::Recreate) => (Some(0), Some(Order::StopFirst)),
+        Some(Strategy::BlueGreen) => (Some(rollout.batch.unwrap_or(0)), Some(Order::StartFirst)),
         Some(Strategy::Rolling) if !holds_a_port => (Some(rollout.batch.unwrap_or(1)), Some(Order::StartFirst)),
         _ => (rollout.batch, None),
     };

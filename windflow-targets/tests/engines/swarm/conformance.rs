@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use windflow_bed::Cut;
 use windflow_core::StackName;
 use windflow_core::conformance::target::{Foreign, TargetFixture};
-use windflow_core::target::{Condition, Dependency, Desired, Stack, Target};
+use windflow_core::target::{Condition, Dependency, Desired, Rollout, Stack, Strategy, Target};
 
 use super::place::{Place, docker, docker_says, marked, port, sh, web};
 
@@ -72,6 +72,19 @@ impl TargetFixture for Swarm {
     }
     async fn heal(&self) {
         self.place.proxy.heal().unwrap();
+    }
+    fn staged(&self) -> Option<[Stack; 3]> {
+        let blue_green = |version: &str| {
+            let rollout = Rollout { strategy: Some(Strategy::BlueGreen), ..Rollout::default() };
+            let mut stack = self.version(version);
+            stack.services.values_mut().for_each(|service| {
+                // Two sets cannot publish one port.
+                service.ports.clear();
+                service.rollout = Some(rollout.clone());
+            });
+            stack
+        };
+        Some(["1", "2", "3"].map(blue_green))
     }
     async fn foreign(&self) -> Option<Foreign> {
         let db = "{ image: 'wf-busybox:1', stop_grace_period: 100ms, deploy: { endpoint_mode: dnsrr }, \

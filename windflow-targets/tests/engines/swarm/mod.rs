@@ -2,6 +2,7 @@
 
 mod adopt;
 mod attempts;
+mod blue_green;
 mod conformance;
 mod drift;
 mod files;

@@ -1,0 +1,349 @@
+//! `blue_green`: a revision that is staged, how it comes to be, and what becomes of it.
+//!
+//! ```text
+//!   green ready ─► on record as staged ─► green has the names, too ─► blue has none ─► baking ─► promoted: blue goes
+//!                                                                                        └─────► aborted: the names back, green goes
+//! ```
+//!
+//! A Swarm gives a task other names only by replacing it. So both sets are begun once more when the names go over, the new
+//! tasks of each before the old ones end. Every arrow can be cut and gone along again: what is on record, and what names the
+//! services have, says where it stands.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use bollard::models::{Service, Task};
+use tokio::time::Instant;
+use windflow_core::target::{
+    Applied, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, TargetErrorKind, diff,
+};
+use windflow_core::{ServiceName, StackName};
+
+use super::SwarmTarget;
+use super::converge::Track;
+use super::health::{is_over, judge};
+use super::look::{Look, name_of};
+use super::records::Doing;
+use super::sides::{Sides, is_named, staged_with, without_names};
+use super::take_down::grace;
+use crate::engine::listing;
+use crate::engine::staged::{Meant, Staged, decision, nothing_staged_yet};
+use crate::engine::values::Values;
+
+/// While something bakes one looks again this often: nothing tells of tasks on other nodes.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a Swarm may take to end a task, beside its grace period.
+const SLOW: Duration = Duration::from_secs(10);
+
+impl SwarmTarget {
+    /// Has the new sets of these services stand beside the old ones, with the names; then waits for as long as they are to
+    /// be watched.
+    #[expect(clippy::too_many_arguments, reason = "all of them are what an apply holds in hand")]
+    pub(super) async fn stage(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        names: BTreeSet<ServiceName>,
+        current: &Revision,
+        mine: &Doing,
+        values: &Values,
+        look: &Look,
+    ) -> Result<Applied, TargetError> {
+        let at = look.next_number();
+        let mut raising = look.seen_from(Sides { at, raised: names.clone() });
+        let verdict = self.run(cx, stack, values, &mut raising).await?;
+        let records = self.still_ours(&stack.name, mine).await?;
+        if let Some(why) = verdict {
+            let why = cx.masker().mask(&why);
+            return self.go_back(cx, current, why, mine).await;
+        }
+        self.forget_staged(&records).await?;
+        let revision = Revision::new(at, stack.clone(), cx.key(), cx.clock().now());
+        let services = names.iter().filter_map(|name| stack.services.get(name));
+        let staged = Staged::new(revision, current.number, services);
+        self.write_staged(&staged).await?;
+        Box::pin(self.lead_over_and_bake(cx, &staged, mine, values)).await
+    }
+
+    /// Goes on with what is on record as staged.
+    async fn lead_over_and_bake(
+        &self,
+        cx: &Context,
+        staged: &Staged,
+        mine: &Doing,
+        values: &Values,
+    ) -> Result<Applied, TargetError> {
+        let stack = &staged.revision.stack.name;
+        if let Some(why) = Box::pin(self.lead_over(cx, staged, values)).await? {
+            let look = self.look(stack).await?;
+            return self.abort(cx, staged, &look, cx.masker().mask(&why), mine).await;
+        }
+        Box::pin(self.bake(cx, stack, mine)).await
+    }
+
+    /// Leads the names of what is staged to it, then takes them from what is kept. The reason when one of them does not stand
+    /// that.
+    async fn lead_over(&self, cx: &Context, staged: &Staged, values: &Values) -> Result<Option<String>, TargetError> {
+        let mut look = self.look(&staged.revision.stack.name).await?;
+        if let Some(why) = self.run(cx, &staged.revision.stack, values, &mut look).await? {
+            return Ok(Some(why));
+        }
+        let Some(kept) = look.records.current().filter(|current| current.number == staged.kept).cloned() else {
+            return Err(self.overtaken(&staged.revision.stack.name));
+        };
+        let until = Instant::now() + self.config.health_timeout;
+        let mut track = Track::new(self.pulse().await?, until, &look);
+        let mut sets = Stack::new(kept.stack.name.clone(), Default::default());
+        for set in &look.beside {
+            let (Some(name), Some(spec)) = (name_of(set), &set.spec) else { continue };
+            let Some(service) = kept.stack.services.get(&name) else { continue };
+            if is_named(spec) {
+                cx.progress(format_args!("{name} leads to what is new"));
+                self.update_service(cx, &kept.stack, &name, service, without_names(spec), set).await?;
+                track.touched.insert(name.clone(), Instant::now());
+            }
+            sets.services.insert(name, service.clone());
+        }
+        let mut beside = look.seen_from(Sides { at: kept.number, raised: BTreeSet::new() });
+        if let Some(why) = self.wait_for(cx, &sets, None, &mut beside, &mut track).await? {
+            return Ok(Some(format!("what is kept did not stay as it was without its names: {why}")));
+        }
+        self.names_are_gone(cx, &kept.stack.name, &look, &look.beside).await.map(|()| None)
+    }
+
+    /// Watches what is staged until its time has come; returns at once where it waits for somebody's word.
+    async fn bake(&self, cx: &Context, stack: &StackName, mine: &Doing) -> Result<Applied, TargetError> {
+        let mut before: Option<Staged> = None;
+        let mut overtaken_at: Option<Instant> = None;
+        loop {
+            let look = self.look(stack).await?;
+            let Some(staged) = look.records.staged().cloned() else {
+                let decided = before.and_then(|before| before.decided(look.records.current()));
+                return decided.ok_or_else(|| self.overtaken(stack));
+            };
+            if look.records.doing.as_ref().is_none_or(|(_, doing)| doing != mine) {
+                // Somebody promotes or aborts it at this moment: what comes of that is what comes of this.
+                if overtaken_at.get_or_insert_with(Instant::now).elapsed() > self.config.health_timeout {
+                    return Err(self.overtaken(stack));
+                }
+                before = Some(staged);
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            if let Some(why) = sick(&look) {
+                return self.abort(cx, &staged, &look, cx.masker().mask(&why), mine).await;
+            }
+            let Some(until) = staged.until else {
+                self.done(stack, mine).await?;
+                return Ok(Applied::Staged { revision: staged.revision.number, kept: staged.kept });
+            };
+            let now = cx.clock().now();
+            if now >= until {
+                return Box::pin(self.finish(cx, &staged, &look, mine)).await;
+            }
+            if before.is_none() {
+                let number = staged.revision.number;
+                cx.progress(format_args!("revision {number} is baking until {until}"));
+            }
+            let watched = before.insert(staged);
+            tokio::select! {
+                biased;
+                () = cx.cancel().cancelled() => return Err(watched.stopped(&self.config.name)),
+                () = tokio::time::sleep(now.until(until).min(LOOK)) => {}
+            }
+        }
+    }
+
+    /// Takes the old sets away, and makes what was staged current.
+    async fn finish(&self, cx: &Context, staged: &Staged, look: &Look, mine: &Doing) -> Result<Applied, TargetError> {
+        let stack = &staged.revision.stack;
+        cx.progress(format_args!("promoting revision {}", staged.revision.number));
+        // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
+        let values = self.values(cx, stack).await?;
+        let mut now = look.clone();
+        if let Some(why) = self.run(cx, stack, &values, &mut now).await? {
+            return self.abort(cx, staged, look, cx.masker().mask(&why), mine).await;
+        }
+        self.tidy(cx, stack, None).await?;
+        // Under the key it was applied with: whoever applied it knows it by that.
+        let mut revision = staged.revision.clone();
+        revision.at = cx.clock().now();
+        let records = self.still_ours(&stack.name, mine).await?;
+        self.record_staged(&revision, &records).await?;
+        self.forget_staged(&records).await?;
+        self.done(&stack.name, mine).await?;
+        Ok(Applied::Revision(Some(revision.number)))
+    }
+
+    /// Gives the names back to the old sets, and takes the new ones away.
+    async fn abort(
+        &self,
+        cx: &Context,
+        staged: &Staged,
+        look: &Look,
+        why: String,
+        mine: &Doing,
+    ) -> Result<Applied, TargetError> {
+        let (name, number) = (&staged.revision.stack.name, staged.kept);
+        let Some(kept) = look.records.current().filter(|current| current.number == number) else {
+            return Err(self.overtaken(name));
+        };
+        cx.progress(format_args!("going back to revision {number}: {why}"));
+        let values = self.values(cx, &kept.stack).await?;
+        let sides = Sides { at: number, raised: BTreeSet::new() };
+        let mut back = look.seen_from(sides.clone());
+        if let Some(worse) = self.run(cx, &kept.stack, &values, &mut back).await? {
+            let worse = cx.masker().mask(&worse);
+            return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
+                .in_stack(name)
+                .with_hint("put it right and abort again"));
+        }
+        self.tidy(cx, &kept.stack, Some(sides)).await?;
+        self.names_are_gone(cx, name, look, &back.beside).await?;
+        let records = self.still_ours(name, mine).await?;
+        self.forget_staged(&records).await?;
+        self.done(name, mine).await?;
+        Ok(Applied::RolledBack { to: Some(number), why })
+    }
+
+    /// An apply while something is staged: the same again, back to what is kept, or nothing.
+    pub(super) async fn apply_while_baking(
+        &self,
+        cx: &Context,
+        plan: &Plan,
+        stack: &Stack,
+        observed: &Observed,
+        look: &Look,
+        mine: &Doing,
+    ) -> Result<Applied, TargetError> {
+        let Some(staged) = look.records.staged() else { return Err(self.overtaken(&stack.name)) };
+        let meant = staged.meant(stack, look.records.current());
+        let values = self.values(cx, stack).await?;
+        let changes = self.changes(cx, &plan.desired, observed, look, Some(&values));
+        let doing = look.records.doing.as_ref().map(|(_, doing)| doing);
+        if matches!(meant, Meant::Staged) && changes.is_empty() {
+            // All is said and done, and an apply that was cut has only not written that down.
+            if let Some(doing) = doing.filter(|doing| *doing == mine || doing.key == staged.revision.key) {
+                self.done(&stack.name, doing).await?;
+            }
+            return Ok(staged.again(plan, cx.key()));
+        }
+        if doing != Some(mine) {
+            diff::check_moved(plan, observed, &self.config.name)?;
+        }
+        match meant {
+            Meant::Staged => {
+                self.note(&stack.name, mine, &look.records).await?;
+                match sick(look) {
+                    Some(why) => self.abort(cx, staged, look, cx.masker().mask(&why), mine).await,
+                    None => Box::pin(self.lead_over_and_bake(cx, staged, mine, &values)).await,
+                }
+            }
+            Meant::Kept(kept) => {
+                self.note(&stack.name, mine, &look.records).await?;
+                self.abort(cx, staged, look, "it was asked for".to_owned(), mine).await?;
+                Ok(Applied::Revision(Some(kept.number)))
+            }
+            Meant::Other => Err(staged.in_the_way(&self.config.name)),
+        }
+    }
+
+    /// Promotes or aborts what is staged; where nothing is, only what a cut has left is put away.
+    pub(super) async fn decide(
+        &self,
+        cx: &Context,
+        stack: &StackName,
+        verdict: Promote,
+    ) -> Result<Applied, TargetError> {
+        let look = self.look(stack).await?;
+        let records = &look.records;
+        let latest = records.latest().map(|latest| latest.number);
+        let intent = decision(&self.config.owner, &self.config.name, stack, verdict, latest);
+        let mine = Doing { intent, key: cx.key().to_owned() };
+        let Some(staged) = records.staged() else {
+            self.forget_staged(records).await?;
+            // What is on record as being done may be this, or an apply, cut at its very end.
+            let is_over = |doing: &Doing| {
+                let is_recorded = records.current().is_some_and(|now| now.key == doing.key);
+                records.last_staged.is_some() || doing.intent == mine.intent || is_recorded
+            };
+            match &records.doing {
+                Some((_, doing)) if is_over(doing) => self.done(stack, doing).await?,
+                Some(_) if verdict == Promote::Abort => return Err(nothing_staged_yet(&self.config.name, stack)),
+                _ => {}
+            }
+            return Ok(Applied::Nothing);
+        };
+        self.note(stack, &mine, records).await?;
+        if verdict == Promote::Abort {
+            self.abort(cx, staged, &look, "it was asked for".to_owned(), &mine).await?;
+            return Ok(Applied::Revision(Some(staged.kept)));
+        }
+        match sick(&look) {
+            Some(why) => self.abort(cx, staged, &look, cx.masker().mask(&why), &mine).await,
+            None => Box::pin(self.finish(cx, staged, &look, &mine)).await,
+        }
+    }
+
+    /// Waits until no task of these sets answers to a name any more: a Swarm takes the name from a task when it ends it. One
+    /// that does not end in time is let be.
+    async fn names_are_gone(
+        &self,
+        cx: &Context,
+        stack: &StackName,
+        look: &Look,
+        sets: &[Service],
+    ) -> Result<(), TargetError> {
+        let docker = self.engine.docker().await?;
+        let ids: BTreeSet<&str> = sets.iter().filter_map(|set| set.id.as_deref()).collect();
+        let until = Instant::now() + sets.iter().map(grace).max().unwrap_or_default() + SLOW;
+        let answers = |task: &Task| {
+            let networks = task.spec.iter().flat_map(|spec| spec.networks.iter().flatten());
+            let is_reached = task.node_id.as_deref().is_some_and(|node| look.is_reached(node));
+            let is_named = networks.into_iter().any(|network| network.aliases.iter().flatten().next().is_some());
+            task.service_id.as_deref().is_some_and(|id| ids.contains(id)) && is_named && is_reached && !is_over(task)
+        };
+        let mut pulse = self.pulse().await?;
+        // Of services that are removed nothing but the list of all tasks tells.
+        while Instant::now() < until
+            && self.engine.ask("listing tasks", listing::tasks(docker, &HashMap::new())).await?.iter().any(answers)
+        {
+            if cx.cancel().is_cancelled() {
+                let what = "stopped while the traffic goes over";
+                let error = self.error(stack, TargetErrorKind::Cancelled, what);
+                return Err(error.with_hint("the same again goes on"));
+            }
+            pulse.beat(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Something else has become of what was on its way here.
+    fn overtaken(&self, stack: &StackName) -> TargetError {
+        let what = "somebody else changes this stack at the same time";
+        let error = self.error(stack, TargetErrorKind::Conflict, what);
+        error.with_hint("see what is there with `status`, and plan again")
+    }
+}
+
+/// Why what is staged must not become current.
+pub(super) fn sick(look: &Look) -> Option<String> {
+    let number = look.records.staged()?.revision.number;
+    let green = look.services.iter().filter(|service| staged_with(service) == number);
+    green.filter_map(|service| Some((name_of(service)?, judge(service, look)))).find_map(|(name, found)| {
+        match found.health {
+            Health::Failed { why } | Health::Unhealthy { why } => Some(format!("{name}: {why}")),
+            Health::Stopped => Some(format!("{name}: it is not running")),
+            _ => None,
+        }
+    })
+}
+
+/// Whether an apply has to go by what is staged.
+pub(super) fn is_baking<'a>(desired: &'a Desired, look: &Look) -> Option<&'a Stack> {
+    match desired {
+        Desired::Present(stack) if look.records.staged().is_some() => Some(stack),
+        _ => None,
+    }
+}
