@@ -5,10 +5,13 @@ use windflow_core::target::{
     Capabilities, Feature, FileMount, FileObject, Mode, MountKind, Probe, Service, Stack, diff,
 };
 
-use crate::engine::{gives_away, name_problem, policy_problem, volumes_give_away};
+use crate::engine::{gives_away, name_problem, policy_problem, too_little, volumes_give_away};
 
 /// The most instances of one service.
 const MOST_REPLICAS: u32 = 1000;
+
+/// The least memory an engine takes for a bound of a container.
+const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
 
 /// Fields an engine must be new enough for: its interface would pass over them without a word.
 const SINCE: [(&str, (usize, usize)); 2] = [("annotations", (1, 43)), ("mac_address", (1, 44))];
@@ -212,6 +215,7 @@ fn not_here(service: &Service, found: &mut Vec<(String, String)>) {
         found.push(("resources".to_owned(), "Docker counts no generic resources; a Swarm does".to_owned()));
     }
     found.extend(super::blue_green::obstacles(service));
+    found.extend(too_little(service, LEAST_MEMORY));
     for (n, mount) in service.volumes.iter().enumerate() {
         if matches!(mount.kind, MountKind::Npipe | MountKind::Cluster | MountKind::Image) {
             found.push((format!("volumes[{n}].type"), "only volumes, paths and memory are offered".to_owned()));

@@ -18,6 +18,7 @@ mod root;
 #[cfg(feature = "docker-ssh")]
 mod ssh;
 pub(crate) mod staged;
+mod too_little;
 pub(crate) mod values;
 
 pub(crate) use connection::Engine;
@@ -33,6 +34,7 @@ pub(crate) use reference::name_problem;
 pub(crate) use registry::credentials;
 pub use registry::{RegistryLogin, RegistryLogins};
 pub(crate) use root::{gives_away, volumes_give_away};
+pub(crate) use too_little::too_little;
 
 /// The lowest version of the engine's interface that is talked to: Docker 20.10.
 pub const MINIMUM_API: (usize, usize) = (1, 41);

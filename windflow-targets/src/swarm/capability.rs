@@ -7,7 +7,10 @@ use windflow_core::target::{
 };
 
 use crate::engine::staged::{is_blue_green, obstacles};
-use crate::engine::{gives_away, mark, name_problem, volumes_give_away};
+use crate::engine::{gives_away, mark, name_problem, too_little, volumes_give_away};
+
+/// The least memory a Swarm takes for a bound of a task.
+const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
 
 /// The fields of a service that end up nowhere in the Swarm: they say how we go about it.
 pub(super) const OURS_ALONE: [&str; 2] = ["depends_on", "rollout"];
@@ -135,6 +138,9 @@ impl Problems {
         if service.entrypoint.as_ref().is_some_and(Command::is_empty) {
             let why = "a Swarm cannot take an image's entrypoint away: name the program itself as 'entrypoint'";
             self.push("entrypoint", why);
+        }
+        for (path, why) in too_little(service, LEAST_MEMORY) {
+            self.push(&path, why);
         }
         if service.resources.reservations.pids.is_some() {
             self.push("resources.reservations.pids", "processes can be bounded, not kept free");

@@ -290,7 +290,7 @@ fn lacks_tasks(service: &Service, wanted: &Ours, look: &Look) -> bool {
 }
 
 /// Whether the Swarm wants a task to run, or to have run.
-fn is_wanted(task: &Task) -> bool {
+pub(super) fn is_wanted(task: &Task) -> bool {
     !matches!(task.desired_state, Some(TaskState::SHUTDOWN | TaskState::REMOVE | TaskState::ORPHANED))
 }
 

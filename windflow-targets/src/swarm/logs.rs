@@ -10,7 +10,7 @@ use windflow_core::ServiceName;
 use windflow_core::target::{Context, Exec, LogLine, LogOptions, ServiceRef, Session, TargetError, TargetErrorKind};
 
 use super::SwarmTarget;
-use super::health::state;
+use super::health::{is_wanted, state};
 use super::look::{Look, name_of};
 use super::pulse::Pulse;
 use crate::engine::{self, lines};
@@ -145,7 +145,8 @@ impl SwarmTarget {
         let slot = of.instance.map(|instance| i64::from(instance) + 1);
         let running: Vec<&Task> = look
             .tasks_of(service)
-            .filter(|task| state(task) == TaskState::RUNNING)
+            // One that is to end may run on for its whole grace.
+            .filter(|task| state(task) == TaskState::RUNNING && is_wanted(task))
             .filter(|task| slot.is_none() || task.slot == slot || task.slot.is_none())
             .collect();
         let here = look.manager.node.as_str();

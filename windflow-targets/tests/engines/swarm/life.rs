@@ -256,3 +256,19 @@ async fn a_port_of_the_node_is_waited_for_as_long_as_the_one_before_takes_to_end
     assert_eq!(target.deploy(&Context::new("two"), stubborn("2")).await.unwrap(), Applied::Revision(Some(2)));
     target.destroy(&Context::new("end"), &stubborn("1").name).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_is_run_in_an_instance_that_is_to_end() {
+    let place = Place::new();
+    let target = place.target();
+    let cx = Context::new("one");
+    let mut one = sh("trap '' TERM; while true; do sleep 0.1; done");
+    one.stop_grace_period = Some(Duration::from_secs(5));
+    let stack = place.stack([("one", one)]);
+    target.deploy(&cx, stack.clone()).await.unwrap();
+    let none = target.plan_scale(&cx, &stack.name, &"one".parse().unwrap(), 0).await.unwrap();
+    assert_eq!(target.apply(&Context::new("none"), &none).await.unwrap(), Applied::Revision(Some(2)));
+    let one = ServiceRef::service(stack.name.clone(), "one".parse().unwrap());
+    let gone = target.exec(&cx, &one, Exec::new(["true"])).await.unwrap_err();
+    assert!(gone.to_string().contains("no instance of it is running"), "{gone}");
+}

@@ -9,6 +9,9 @@ use crate::document::tree::{Entry, Kind, Node};
 /// Where a key is a name, and no extension however it begins.
 pub(super) const NAMED: [&str; 6] = ["services", "networks", "volumes", "secrets", "configs", "models"];
 
+/// What is wrong with a text that the system would take for shorter than it is.
+const NUL: &str = "holds a NUL character, and no program can be given one";
+
 /// Fills trees.
 pub(super) struct Fill<'f> {
     pub(super) lookup: &'f Lookup<'f>,
@@ -21,6 +24,11 @@ impl Fill<'_> {
     /// The tree with every variable replaced. Keys stay: Compose interpolates values only. In extensions that are not ours a
     /// text that cannot be filled stays as it is: they may be anything.
     pub(super) fn tree(&mut self, node: &Node, path: &str, strict: bool) -> Node {
+        // Only what is in a file may hold anything.
+        let is_content = path.starts_with("configs.") && path.ends_with(".content");
+        if strict && !is_content && matches!(&node.kind, Kind::Scalar(scalar) if scalar.text().contains('\0')) {
+            self.problems.error(node.span, path, NUL);
+        }
         let kind = match &node.kind {
             Kind::Scalar(scalar) if scalar.text().contains('$') => {
                 match interpolate(scalar.text(), self.lookup, *self.bytes) {

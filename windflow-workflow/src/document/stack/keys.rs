@@ -103,9 +103,9 @@ static IPAM: Table = table(
 static POOL: Table = table(
     "an address pool",
     &[
-        key("subnet", Shape::Word),
-        key("ip_range", Shape::Word),
-        key("gateway", Shape::Word),
+        key("subnet", Shape::Subnet),
+        key("ip_range", Shape::Subnet),
+        key("gateway", Shape::Address),
         key("aux_addresses", Shape::Pairs(Names::Options)),
     ],
 );

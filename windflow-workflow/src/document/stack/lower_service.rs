@@ -374,7 +374,7 @@ fn health(from: &Normal<'_>, problems: &mut Problems) -> Option<HealthCheck> {
         probe,
         interval: at.duration("interval"),
         timeout: at.duration("timeout"),
-        retries: at.number("retries"),
+        retries: at.number("retries").filter(|retries| *retries > 0),
         start_period: at.duration("start_period"),
         start_interval: at.duration("start_interval"),
     };

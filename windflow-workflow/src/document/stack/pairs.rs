@@ -7,9 +7,6 @@ use crate::document::decode::At;
 use crate::document::source::Span;
 use crate::document::tree::{Entry, Kind, Node};
 
-/// What is wrong with a text that the system would take for shorter than it is.
-pub(super) const NUL: &str = "holds a NUL character, and no program can be given one";
-
 fn is_label(key: &str) -> bool {
     // Where ours begin, a stack that is printed could not be read again.
     !key.is_empty() && !key.contains("${{")
@@ -74,10 +71,6 @@ fn push(
         return;
     }
     let value = match value {
-        Some((value, _)) if variables && value.contains('\0') => {
-            at.error(cx.problems, NUL);
-            return;
-        }
         Some((value, span)) if names == Names::Contexts => {
             let elsewhere = value.contains("://") || value.starts_with("service:") || value.starts_with("git@");
             text(span, if elsewhere { value.to_owned() } else { cx.absolute(value) })

@@ -3,7 +3,6 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::keys::PROCESS;
-use super::pairs::NUL;
 use super::shape::{Cx, entry, fields, text};
 use crate::document::decode::At;
 use crate::document::tree::{Kind, Node};
@@ -43,17 +42,8 @@ pub(super) fn command(at: &At<'_>, cx: &mut Cx<'_>) -> Option<Node> {
         return None;
     }
     let items = at.items(cx.problems)?;
-    let words: Vec<Node> = items
-        .iter()
-        .filter_map(|at| {
-            let found = at.scalar_text(cx.problems)?;
-            if found.contains('\0') {
-                at.error(cx.problems, NUL);
-                return None;
-            }
-            Some(text(at.node.span, found))
-        })
-        .collect();
+    let words: Vec<Node> =
+        items.iter().filter_map(|at| Some(text(at.node.span, at.scalar_text(cx.problems)?))).collect();
     if items.is_empty() || at.node.first_text().is_some_and(str::is_empty) {
         at.error(cx.problems, "must name a program");
         return None;

@@ -33,6 +33,10 @@ pub(super) enum Shape {
     Duration,
     /// Permissions, `0440`.
     Mode,
+    /// Where something is in a network, `10.0.0.5`.
+    Address,
+    /// Which addresses a network has, `10.0.0.0/24`.
+    Subnet,
     /// The path of a file or folder of this machine.
     Path,
     /// Where something is built from: a path, or an address.
@@ -202,7 +206,14 @@ fn written(at: &At<'_>, shape: &Shape, cx: &mut Cx<'_>) -> Option<Node> {
     match shape {
         Shape::Any => Some(at.node.clone()),
         Shape::Text => at.scalar_text(cx.problems).map(|found| text(span, found)),
-        Shape::Word | Shape::Path | Shape::Context | Shape::Mode | Shape::Bytes | Shape::Duration => {
+        Shape::Word
+        | Shape::Path
+        | Shape::Context
+        | Shape::Mode
+        | Shape::Address
+        | Shape::Subnet
+        | Shape::Bytes
+        | Shape::Duration => {
             let found = closed_text(at, cx)?;
             word(at, found, shape, cx)
         }
@@ -290,6 +301,8 @@ fn word(at: &At<'_>, found: &str, shape: &Shape, cx: &mut Cx<'_>) -> Option<Node
             Kind::Scalar(scalar) => units::mode(found, scalar.is_plain()).map(|mode| format!("0{mode:o}")),
             _ => return None,
         },
+        Shape::Address => units::address(found).map(|()| found.to_owned()),
+        Shape::Subnet => units::subnet(found).map(|()| found.to_owned()),
         _ => Ok(found.to_owned()),
     };
     match read {

@@ -1,5 +1,6 @@
 //! Units of the Compose Specification: bytes, times, permissions, words.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A number of bytes: `2b`, `300kb`, `64m`, `1.5GiB`, `1024`; each unit is 1,024 of the one before. -1 is no bound.
@@ -75,6 +76,28 @@ pub(super) fn mode(text: &str, plain: bool) -> Result<u32, String> {
     read.ok()
         .filter(|mode| *mode <= 0o7777)
         .ok_or_else(|| format!("'{shown}' are no permissions; write them like 0440"))
+}
+
+/// An address; nothing where nothing is said.
+pub(super) fn address(text: &str) -> Result<(), String> {
+    let shown: String = text.chars().take(60).collect();
+    match text.is_empty() || text.parse::<IpAddr>().is_ok() {
+        true => Ok(()),
+        false => Err(format!("'{shown}' is no address; write one like 10.0.0.5 or fd00::5")),
+    }
+}
+
+/// A network of addresses; nothing where nothing is said.
+pub(super) fn subnet(text: &str) -> Result<(), String> {
+    let shown: String = text.chars().take(60).collect();
+    let read = text.split_once('/').and_then(|(address, bits)| {
+        let most = if address.parse::<IpAddr>().ok()?.is_ipv4() { 32 } else { 128 };
+        bits.parse::<u8>().ok().filter(|bits| *bits <= most)
+    });
+    match text.is_empty() || read.is_some() {
+        true => Ok(()),
+        false => Err(format!("'{shown}' is no range of addresses; write one like 10.0.0.0/24 or fd00::/64")),
+    }
 }
 
 /// A number as JSON has it.
