@@ -1,6 +1,7 @@
 //! Applying a plan: what services share, then the services in the order in which they need each other, then health; and
 //! it is recorded, or taken back.
 
+use bollard::models::Service;
 use tokio::time::Instant;
 use windflow_core::target::{
     Applied, Condition, Context, Desired, Observed, Plan, Revision, Stack, TargetError, TargetErrorKind, diff,
@@ -250,7 +251,8 @@ impl SwarmTarget {
     /// Services that go and hold a port that another one wants go first; the others when the new ones are healthy.
     async fn make_room(&self, cx: &Context, stack: &Stack, look: &Look) -> Result<(), TargetError> {
         let wanted: Vec<u16> = stack.services.values().flat_map(|s| &s.ports).filter_map(|p| p.published).collect();
-        for (name, service) in superfluous(look, Some(stack)) {
+        let beside = |service: &Service| look.beside.iter().any(|set| set.id == service.id);
+        for (name, service) in superfluous(look, Some(stack)).into_iter().filter(|(_, service)| !beside(service)) {
             let ports = service.endpoint.iter().flat_map(|endpoint| endpoint.ports.iter().flatten());
             let mut held = ports.filter_map(|port| port.published_port.and_then(|port| u16::try_from(port).ok()));
             if held.any(|port| wanted.contains(&port)) {

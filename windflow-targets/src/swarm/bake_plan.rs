@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use windflow_core::ServiceName;
-use windflow_core::target::{Change, ChangeKind, Plan, Service, Stack, TargetError, diff};
+use windflow_core::target::{Change, ChangeKind, Plan, PlanError, Service, Stack, diff};
 
 use super::bake::sick;
 use super::look::Look;
@@ -37,12 +37,17 @@ fn replaces(change: &Change, name: &ServiceName, service: &Service) -> bool {
 }
 
 /// What a plan says of what is staged, or would be.
-pub(super) fn plan_beside(plan: &mut Plan, stack: &Stack, look: &Look) -> Result<(), TargetError> {
+pub(super) fn plan_beside(plan: &mut Plan, stack: &Stack, look: &Look) -> Result<(), PlanError> {
     let current = look.records.current();
     if let Some(staged) = look.records.staged() {
-        return staged.plan(plan, stack, current);
+        return Ok(staged.plan(plan, stack, current)?);
     }
     let names = to_stage(stack, look, &plan.changes);
+    let problems: Vec<(String, String)> = names.iter().flat_map(|name| held(name, stack, look)).collect();
+    if !problems.is_empty() {
+        let target = plan.target.clone();
+        return Err(PlanError::Refused { target, stack: stack.name.clone(), problems });
+    }
     if let (Some(current), false) = (current, names.is_empty()) {
         let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         plan.degradations.push(format!(
@@ -53,6 +58,25 @@ pub(super) fn plan_beside(plan: &mut Plan, stack: &Stack, look: &Look) -> Result
         ));
     }
     Ok(())
+}
+
+/// The ports that services of the stack publish, and that the set of this service has which is kept.
+fn held(name: &ServiceName, stack: &Stack, look: &Look) -> Vec<(String, String)> {
+    let there = look.service(name).and_then(|live| live.endpoint.as_ref()?.ports.clone()).unwrap_or_default();
+    let holds = |port: u16| there.iter().any(|held| held.published_port == Some(i64::from(port)));
+    let asked = stack.services.iter().flat_map(|(other, service)| {
+        service.ports.iter().enumerate().filter_map(move |(n, port)| Some((other, n, port.published?)))
+    });
+    asked
+        .filter(|(_, _, port)| holds(*port))
+        .map(|(other, n, port)| {
+            let why = format!(
+                "the old set of '{name}' publishes port {port}, and is kept with 'blue_green': apply that change with \
+                 'rolling' or 'recreate'"
+            );
+            (format!("services.{other}.ports[{n}]"), why)
+        })
+        .collect()
 }
 
 /// What an apply would do about what is staged already.

@@ -25,6 +25,11 @@
 //! agreed to takes it. Where there are more nodes, plans say that theirs are not seen. Tasks that have ended hold on to what
 //! they mounted, so volumes go with the stack and not before.
 //!
+//! # Blue-green
+//!
+//! Two sets of a service are two services of the Swarm. A Swarm gives tasks other names only by replacing them, so both sets
+//! are begun once more when the names go over, and what is kept is a healthy set of other tasks (`sides`, `bake`).
+//!
 //! # What differs from `docker stack deploy`
 //!
 //! `restart` means what Compose says: a service that does not ask for it is not started again. What is taken over keeps

@@ -234,8 +234,10 @@ impl SwarmTarget {
 
     /// Makes what was staged current, under the number it has.
     pub(super) async fn record_staged(&self, revision: &Revision, before: &Records) -> Result<(), TargetError> {
-        let is_there = before.revisions.iter().any(|(_, found)| found.number == revision.number);
-        if !is_there && !self.write_revision(revision).await? {
+        if before.revisions.iter().any(|(_, found)| found.number == revision.number) {
+            return Ok(());
+        }
+        if !self.write_revision(revision).await? {
             let what = format!("somebody else has recorded a revision {} just now", revision.number);
             let error = self.error(&revision.stack.name, TargetErrorKind::Conflict, what);
             return Err(error.with_hint("see what is there with `status`"));

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bollard::models::{Service, ServiceSpec, ServiceSpecUpdateConfigOrderEnum};
+use bollard::models::ServiceSpecUpdateConfigOrderEnum::{START_FIRST, STOP_FIRST};
+use bollard::models::{EndpointPortConfigPublishModeEnum as Publish, Service, ServiceSpec};
 use windflow_core::ServiceName;
 
 use super::look::{Look, label, labels_of, name_of};
@@ -106,12 +107,14 @@ pub(super) fn is_named(spec: &ServiceSpec) -> bool {
     networks.flat_map(|network| network.aliases.iter().flatten()).any(|alias| alias == name)
 }
 
-/// The same set without any name. Its tasks are replaced one after the other, so that it is there all the time.
+/// The same set without any name. New tasks start first, so that it is there all the time, unless the old ones hold ports.
 pub(super) fn without_names(live: &ServiceSpec) -> ServiceSpec {
     let mut spec = live.clone();
     let networks = spec.task_template.iter_mut().flat_map(|task| task.networks.iter_mut().flatten());
     networks.for_each(|network| network.aliases = Some(Vec::new()));
-    spec.update_config.get_or_insert_default().order = Some(ServiceSpecUpdateConfigOrderEnum::START_FIRST);
+    let ports = spec.endpoint_spec.iter().flat_map(|endpoint| endpoint.ports.iter().flatten());
+    let holds_a_port = ports.into_iter().any(|port| port.publish_mode == Some(Publish::HOST));
+    spec.update_config.get_or_insert_default().order = Some(if holds_a_port { STOP_FIRST } else { START_FIRST });
     spec
 }
 

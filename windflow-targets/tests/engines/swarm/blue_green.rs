@@ -13,7 +13,7 @@ use windflow_core::target::{
 };
 use windflow_targets::swarm::SwarmTarget;
 
-use super::place::{Place, docker, docker_says, marked, services, sh};
+use super::place::{Place, docker, docker_says, marked, port, services, sh, web};
 
 /// A service that says this, and is healthy for as long as nobody takes a file away.
 fn page(says: &str) -> Service {
@@ -395,4 +395,23 @@ async fn what_a_cut_has_left_of_a_set_goes_before_another_revision_comes() {
     other.services.get_mut("load").unwrap().restart = RestartPolicy::on(Restart::Always);
     assert_eq!(place.target().deploy(&cx("other"), other).await.unwrap(), Applied::Revision(Some(2)));
     assert_eq!(webs(&place).await, blue);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_kept_keeps_its_port_and_nobody_else_may_have_it() {
+    let (place, port) = (Place::new(), port());
+    let target = place.target();
+    let cx = Context::new;
+    let before = place.stack([("web", web(port, "1")), ("load", sh("exec sleep 1000"))]);
+    target.deploy(&cx("one"), before.clone()).await.unwrap();
+    let mut front = shop(&place, "two");
+    front.services.insert("front".parse().unwrap(), web(port, "2"));
+    let refused = target.plan_for(&cx("plan"), &Desired::Present(front)).await.unwrap_err();
+    let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
+    let [(path, why)] = &problems[..] else { panic!("{refused}") };
+    assert!(path == "services.front.ports[0]" && why.contains("the old set of 'web'"), "{refused}");
+    let staged = target.deploy(&cx("two"), shop(&place, "two")).await.unwrap();
+    assert_eq!(staged, Applied::Staged { revision: 2, kept: 1 });
+    assert_eq!(target.promote(&cx("no"), &before.name, Promote::Abort).await.unwrap(), Applied::Revision(Some(1)));
+    assert!(target.drift(&cx("drift"), &before.name).await.unwrap().is_empty());
 }
