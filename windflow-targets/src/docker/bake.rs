@@ -72,8 +72,8 @@ impl DockerTarget {
         let Some(current) = seen.current().filter(|_| seen.staged.is_none()) else { return Ok(()) };
         let mut revision = Revision::new(seen.highest + 1, stack.clone(), cx.key(), cx.clock().now());
         revision.images = meaning.ran(stack, seen);
-        let services = staged_services(stack, seen).filter_map(|name| stack.services.get(name));
-        let staged = Staged::new(revision, current.number, services);
+        let services = staged_services(stack, seen).cloned().collect();
+        let staged = Staged::new(revision, current.number, services, String::new());
         staged::write(&self.engine, &self.config.owner, &stack.name, &staged).await
     }
 

@@ -1,11 +1,13 @@
 //! A revision that is staged, as both kinds keep it on record and tell of it. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use windflow_core::target::{
     Applied, Change, ChangeKind, MountKind, Order, Plan, Promote, Revision, Service, Stack, Strategy, TargetError,
     TargetErrorKind, diff,
 };
-use windflow_core::{ContentHash, OwnerId, StackName, TargetName, Timestamp};
+use windflow_core::{ContentHash, OwnerId, ServiceName, StackName, TargetName, Timestamp};
 
 /// A revision that runs and has the traffic, beside the one that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,12 @@ pub(crate) struct Staged {
     pub since: Timestamp,
     /// When it is promoted by itself.
     pub until: Option<Timestamp>,
+    /// The services that have two sets.
+    #[serde(default)]
+    pub services: BTreeSet<ServiceName>,
+    /// What their new sets are marked with, where they are.
+    #[serde(default)]
+    pub mark: String,
 }
 
 /// What a stack means while another is staged.
@@ -30,13 +38,14 @@ pub(crate) enum Meant<'a> {
 }
 
 impl Staged {
-    /// This revision, watched for as long as those of its services ask that have two sets.
-    pub fn new<'a>(revision: Revision, kept: u64, services: impl Iterator<Item = &'a Service>) -> Self {
+    /// This revision, watched for as long as these of its services ask, which have two sets.
+    pub fn new(revision: Revision, kept: u64, services: BTreeSet<ServiceName>, mark: String) -> Self {
         let since = revision.at;
+        let asks = services.iter().filter_map(|name| revision.stack.services.get(name));
         // Where one waits for somebody's word, all do.
-        let times: Option<Vec<_>> = services.map(|service| service.rollout.as_ref()?.bake).collect();
+        let times: Option<Vec<_>> = asks.map(|service| service.rollout.as_ref()?.bake).collect();
         let until = times.and_then(|times| times.into_iter().max()).map(|longest| since.after(longest));
-        Self { revision, kept, since, until }
+        Self { revision, kept, since, until, services, mark }
     }
 
     /// What this stack means beside it.

@@ -10,7 +10,7 @@ use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
 use super::bake::is_baking;
-use super::bake_plan::to_stage;
+use super::bake_plan::{in_the_way, to_stage};
 use super::converge::Track;
 use super::look::{Look, name_of};
 use super::observe;
@@ -28,7 +28,14 @@ impl SwarmTarget {
     pub(super) async fn carry_out(&self, cx: &Context, plan: &Plan) -> Result<Applied, TargetError> {
         let name = plan.desired.stack();
         diff::check_bound(plan, &self.config.owner, &self.config.name)?;
-        let look = self.look(name).await?;
+        let mut look = self.look(name).await?;
+        if let Desired::Present(_) = plan.desired {
+            self.check_staged(name, &look.records)?;
+        }
+        if look.records.is_promoted() {
+            self.end_promotion(name, &look.records).await?;
+            look = self.look(name).await?;
+        }
         let volumes = plan.consents.allows_destroy("volume");
         let keeps_nothing = !volumes || look.our_volumes().is_empty();
         if matches!(plan.desired, Desired::Absent(_)) && look.is_empty() && keeps_nothing {
@@ -90,10 +97,14 @@ impl SwarmTarget {
         let was_empty = look.is_empty();
         let observed = self.in_force(name, &look);
         let changes = self.changes(cx, &plan.desired, &observed, &look, Some(&values));
-        let staged = to_stage(stack, &look, &changes);
+        let staged = to_stage(stack, &look, &changes, &values);
+        let problems: Vec<(String, String)> = staged.iter().flat_map(|name| in_the_way(name, stack, &look)).collect();
+        if let Some((path, why)) = problems.first() {
+            return Err(self.error(name, TargetErrorKind::Refused, format_args!("{path}: {why}")));
+        }
         let (base, is_lost) = (look.records.base().cloned(), look.records.are_lost() && !look.services.is_empty());
         self.note(name, mine, &look.records).await?;
-        // What a cut has left beside, and is not gone on with, would count as soon as a revision has its number.
+        // What a cut has left beside and is not gone on with goes first.
         for (service, set) in look.beside.iter().filter_map(|set| Some((name_of(set)?, set))) {
             if !staged.contains(&service) {
                 self.remove_service(cx, &service, set).await?;
@@ -126,7 +137,7 @@ impl SwarmTarget {
                     }
                 }
             };
-            self.tidy(cx, stack, None).await?;
+            self.tidy(cx, stack, false).await?;
             self.done(name, mine).await?;
             return Ok(Applied::Revision(Some(number)));
         };
@@ -174,7 +185,7 @@ impl SwarmTarget {
             error
         });
         let worse = back?;
-        self.tidy(cx, &base.stack, None).await?;
+        self.tidy(cx, &base.stack, false).await?;
         self.done(name, mine).await?;
         match worse {
             None => Ok(Applied::RolledBack { to: Some(number), why }),

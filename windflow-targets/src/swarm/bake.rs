@@ -20,11 +20,11 @@ use windflow_core::target::{
 use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
-use super::converge::Track;
-use super::health::{is_over, judge};
+use super::converge::{Track, stopped};
+use super::health::{Trouble, is_over, judge};
 use super::look::{Look, name_of};
-use super::records::Doing;
-use super::sides::{Sides, is_named, staged_with, without_names};
+use super::records::{Doing, Records};
+use super::sides::{Side, Sides, is_named, mark_for, without_names};
 use super::take_down::grace;
 use crate::engine::listing;
 use crate::engine::staged::{Meant, Staged, decision, nothing_staged_yet};
@@ -50,18 +50,16 @@ impl SwarmTarget {
         values: &Values,
         look: &Look,
     ) -> Result<Applied, TargetError> {
-        let at = look.next_number();
-        let mut raising = look.seen_from(Sides { at, raised: names.clone() });
+        let sides = Sides { two: names.clone(), mark: mark_for(stack, current), side: Side::Raised };
+        let mut raising = look.seen_from(sides.clone());
         let verdict = self.run(cx, stack, values, &mut raising).await?;
         let records = self.still_ours(&stack.name, mine).await?;
         if let Some(why) = verdict {
             let why = cx.masker().mask(&why);
             return self.go_back(cx, current, why, mine).await;
         }
-        self.forget_staged(&records).await?;
-        let revision = Revision::new(at, stack.clone(), cx.key(), cx.clock().now());
-        let services = names.iter().filter_map(|name| stack.services.get(name));
-        let staged = Staged::new(revision, current.number, services);
+        let revision = Revision::new(records.highest + 1, stack.clone(), cx.key(), cx.clock().now());
+        let staged = Staged::new(revision, current.number, names, sides.mark);
         self.write_staged(&staged).await?;
         Box::pin(self.lead_over_and_bake(cx, &staged, mine, values)).await
     }
@@ -105,7 +103,7 @@ impl SwarmTarget {
             }
             sets.services.insert(name, service.clone());
         }
-        let mut beside = look.seen_from(Sides { at: kept.number, raised: BTreeSet::new() });
+        let mut beside = look.seen_from_kept();
         if let Some(why) = self.wait_for(cx, &sets, None, &mut beside, &mut track).await? {
             return Ok(Some(format!("what is kept did not stay as it was without its names: {why}")));
         }
@@ -162,18 +160,38 @@ impl SwarmTarget {
         // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
         let values = self.values(cx, stack).await?;
         let mut now = look.clone();
-        if let Some(why) = self.run(cx, stack, &values, &mut now).await? {
-            return self.abort(cx, staged, look, cx.masker().mask(&why), mine).await;
+        let why = self.run(cx, stack, &values, &mut now).await?;
+        // What goes now does not come back as it was.
+        self.still_ours(&stack.name, mine).await?;
+        if let Some(why) = why {
+            let now = self.look(&stack.name).await?;
+            return self.abort(cx, staged, &now, cx.masker().mask(&why), mine).await;
         }
-        self.tidy(cx, stack, None).await?;
+        self.tidy(cx, stack, false).await?;
         // Under the key it was applied with: whoever applied it knows it by that.
         let mut revision = staged.revision.clone();
         revision.at = cx.clock().now();
         let records = self.still_ours(&stack.name, mine).await?;
         self.record_staged(&revision, &records).await?;
-        self.forget_staged(&records).await?;
-        self.done(&stack.name, mine).await?;
+        self.end_promotion(&stack.name, &records).await?;
         Ok(Applied::Revision(Some(revision.number)))
+    }
+
+    /// What was staged is current: nothing more is on record of that.
+    pub(super) async fn end_promotion(&self, stack: &StackName, records: &Records) -> Result<(), TargetError> {
+        self.forget_staged(records).await?;
+        match &records.doing {
+            Some((_, doing)) => self.done(stack, doing).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Which sets count must be known before anything is touched.
+    pub(super) fn check_staged(&self, stack: &StackName, records: &Records) -> Result<(), TargetError> {
+        let Some(told) = &records.lost_staged else { return Ok(()) };
+        let what = format!("what is staged cannot be told: {told}");
+        let hint = "use the version that has written it; or take the stack down, and apply it anew";
+        Err(self.error(stack, TargetErrorKind::Conflict, what).with_hint(hint))
     }
 
     /// Gives the names back to the old sets, and takes the new ones away.
@@ -191,15 +209,16 @@ impl SwarmTarget {
         };
         cx.progress(format_args!("going back to revision {number}: {why}"));
         let values = self.values(cx, &kept.stack).await?;
-        let sides = Sides { at: number, raised: BTreeSet::new() };
-        let mut back = look.seen_from(sides.clone());
-        if let Some(worse) = self.run(cx, &kept.stack, &values, &mut back).await? {
+        let mut back = look.seen_from_kept();
+        let worse = self.run(cx, &kept.stack, &values, &mut back).await?;
+        self.still_ours(name, mine).await?;
+        if let Some(worse) = worse {
             let worse = cx.masker().mask(&worse);
             return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
                 .in_stack(name)
                 .with_hint("put it right and abort again"));
         }
-        self.tidy(cx, &kept.stack, Some(sides)).await?;
+        self.tidy(cx, &kept.stack, true).await?;
         self.names_are_gone(cx, name, look, &back.beside).await?;
         let records = self.still_ours(name, mine).await?;
         self.forget_staged(&records).await?;
@@ -258,15 +277,18 @@ impl SwarmTarget {
     ) -> Result<Applied, TargetError> {
         let look = self.look(stack).await?;
         let records = &look.records;
+        self.check_staged(stack, records)?;
         let latest = records.latest().map(|latest| latest.number);
         let intent = decision(&self.config.owner, &self.config.name, stack, verdict, latest);
         let mine = Doing { intent, key: cx.key().to_owned() };
         let Some(staged) = records.staged() else {
-            self.forget_staged(records).await?;
+            if records.is_promoted() {
+                self.end_promotion(stack, records).await?;
+                return Ok(Applied::Nothing);
+            }
             // What is on record as being done may be this, or an apply, cut at its very end.
             let is_over = |doing: &Doing| {
-                let is_recorded = records.current().is_some_and(|now| now.key == doing.key);
-                records.last_staged.is_some() || doing.intent == mine.intent || is_recorded
+                doing.intent == mine.intent || records.current().is_some_and(|now| now.key == doing.key)
             };
             match &records.doing {
                 Some((_, doing)) if is_over(doing) => self.done(stack, doing).await?,
@@ -309,12 +331,15 @@ impl SwarmTarget {
         while Instant::now() < until
             && self.engine.ask("listing tasks", listing::tasks(docker, &HashMap::new())).await?.iter().any(answers)
         {
-            if cx.cancel().is_cancelled() {
-                let what = "stopped while the traffic goes over";
-                let error = self.error(stack, TargetErrorKind::Cancelled, what);
-                return Err(error.with_hint("the same again goes on"));
+            tokio::select! {
+                biased;
+                () = stopped(cx) => {
+                    let what = "stopped while the traffic goes over";
+                    let error = self.error(stack, TargetErrorKind::Cancelled, what);
+                    return Err(error.with_hint("the same again goes on"));
+                }
+                () = pulse.beat(LOOK) => {}
             }
-            pulse.beat(LOOK).await;
         }
         Ok(())
     }
@@ -327,12 +352,14 @@ impl SwarmTarget {
     }
 }
 
-/// Why what is staged must not become current.
+/// Why what is staged must not become current. What finds no place just now may find one.
 pub(super) fn sick(look: &Look) -> Option<String> {
-    let number = look.records.staged()?.revision.number;
-    let green = look.services.iter().filter(|service| staged_with(service) == number);
-    green.filter_map(|service| Some((name_of(service)?, judge(service, look)))).find_map(|(name, found)| {
+    let staged = look.records.staged()?;
+    staged.services.iter().find_map(|name| {
+        let Some(service) = look.service(name) else { return Some(format!("{name}: its new set is gone")) };
+        let found = judge(service, look);
         match found.health {
+            _ if matches!(found.trouble, Some(Trouble::Stuck(_))) => None,
             Health::Failed { why } | Health::Unhealthy { why } => Some(format!("{name}: {why}")),
             Health::Stopped => Some(format!("{name}: it is not running")),
             _ => None,

@@ -175,6 +175,11 @@ impl Problems {
         for (path, why) in obstacles(service) {
             self.push(&path, why);
         }
+        if is_blue_green(service) && !service.mode.is_job() && service.endpoint_mode != Some(EndpointMode::Dnsrr) {
+            let why = "with 'blue_green' a name goes from one set to another, and a virtual address keeps it as long as it \
+                       is there: write endpoint_mode: dnsrr";
+            self.push("endpoint_mode", why);
+        }
         let order = service.update_config.as_ref().and_then(|config| config.order);
         if is_blue_green(service) && order == Some(Order::StopFirst) {
             let why = "with 'blue_green' tasks change their names while others have them: write start-first";

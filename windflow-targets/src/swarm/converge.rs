@@ -348,7 +348,7 @@ fn waiting(stack: &Stack, judged: &BTreeMap<ServiceName, Judged>) -> String {
 }
 
 /// Returns when the call should come to its end: it was cancelled, or its time is up.
-async fn stopped(cx: &Context) {
+pub(super) async fn stopped(cx: &Context) {
     let deadline = async {
         match cx.deadline() {
             Some(deadline) => cx.clock().sleep_until(deadline).await,

@@ -228,17 +228,15 @@ pub(super) fn volumes(owner: &OwnerId, stack: &Stack) -> BTreeMap<String, Volume
 /// that was cut has left.
 pub(super) fn changes(stack: &Stack, look: &Look, values: Option<&Values>) -> Vec<Change> {
     let mut changes = Vec::new();
-    // What is kept beside what is staged is not left over.
-    let kept = if look.records.staged().is_some() { look.used_beside() } else { BTreeSet::new() };
+    // While something is staged nothing is tidied: what is kept has it, or had it.
+    let is_tidied = look.records.staged().is_none();
     let files = files(look);
     let mut seen = BTreeSet::new();
     for file in &files {
         if !seen.insert(&file.path) {
-            if kept.contains(file.id.as_str()) {
-                continue;
-            }
             let change = Change::new(ChangeKind::Delete, file.path.clone());
-            changes.push(change.note(format!("{} is left over, and goes", file.name)));
+            let change = change.note(format!("{} is left over, and goes", file.name));
+            changes.extend(is_tidied.then_some(change));
             continue;
         }
         let (kind, name) = file.path.split_once('.').unwrap_or_default();
@@ -254,8 +252,7 @@ pub(super) fn changes(stack: &Stack, look: &Look, values: Option<&Values>) -> Ve
         }
     }
     for (name, networks) in networks(look) {
-        let left = networks.iter().skip(1).filter(|network| !kept.contains(network.id.as_deref().unwrap_or_default()));
-        for network in left {
+        for network in networks.iter().skip(1).filter(|_| is_tidied) {
             let change = Change::new(ChangeKind::Delete, format!("networks.{name}"));
             changes.push(change.note(format!("{} is left over, and goes", network.name.clone().unwrap_or_default())));
         }

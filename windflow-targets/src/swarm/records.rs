@@ -73,6 +73,8 @@ pub(super) struct Records {
     pub ids: Vec<String>,
     /// What cannot be read, in a person's words.
     pub unreadable: Vec<String>,
+    /// The same of what is staged: without it nobody knows which sets count.
+    pub lost_staged: Option<String>,
     /// The highest number that a record of a revision has, whether it can be read or not.
     pub highest: u64,
 }
@@ -88,7 +90,9 @@ impl Records {
             records.highest = records.highest.max(number.unwrap_or(0));
             let name = spec.name.clone().unwrap_or_default();
             if let Err(why) = records.take(kind, id, spec) {
-                records.unreadable.push(format!("the record {name}: {why}"));
+                let told = format!("the record {name}: {why}");
+                records.lost_staged = records.lost_staged.or((kind == STAGED).then(|| told.clone()));
+                records.unreadable.push(told);
             }
         }
         records.revisions.sort_by_key(|(_, revision)| revision.number);
@@ -131,6 +135,11 @@ impl Records {
         let staged = self.last_staged.as_ref().map(|(_, staged)| staged);
         // One that was cut when it had just been promoted is current.
         staged.filter(|staged| number.is_some_and(|number| number < staged.revision.number))
+    }
+
+    /// Whether what was staged is current, and its record was left by a cut.
+    pub fn is_promoted(&self) -> bool {
+        self.last_staged.is_some() && self.staged().is_none()
     }
 
     /// What was applied last: what is staged, else what is current.

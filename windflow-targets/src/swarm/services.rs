@@ -18,7 +18,7 @@ use super::parts::volume_names;
 use super::read::{Names, service as read};
 use super::records::is_taken;
 use super::render::{Bound, service as render};
-use super::sides::is_named;
+use super::sides::{Raised, is_named};
 use crate::engine::values::{Fingerprint, Values};
 use crate::engine::{self, credentials, mark};
 
@@ -26,7 +26,8 @@ use crate::engine::{self, credentials, mark};
 pub(super) const TRIES: usize = 5;
 
 impl SwarmTarget {
-    /// The service as it should be, beside what is there. Raised for the revision with this number, it has no names yet.
+    /// The service as it should be, beside what is there. Raised beside another, it may have no names
+    /// yet.
     #[expect(clippy::too_many_arguments, reason = "all of them are what a service is made of")]
     fn wanted(
         &self,
@@ -36,7 +37,7 @@ impl SwarmTarget {
         bound: &Bound,
         values: &Values,
         live: Option<&ServiceSpec>,
-        raised: Option<u64>,
+        raised: Option<Raised<'_>>,
     ) -> ServiceSpec {
         let mut bound = bound.clone();
         bound.values = values.variables(name);
@@ -46,13 +47,13 @@ impl SwarmTarget {
             Fingerprint::of(values, &before).label()
         });
         let usual = || match raised {
-            Some(number) => names::version(stack.name.as_str(), name.as_str(), &format!("r{number}")),
+            Some(raised) => names::version(stack.name.as_str(), name.as_str(), raised.mark),
             None => names::object(stack.name.as_str(), name.as_str()),
         };
         bound.name = live.and_then(|live| live.name.clone()).unwrap_or_else(usual);
         let before = label(live.and_then(|live| live.labels.as_ref()), mark::STAGED);
-        bound.staged = raised.or_else(|| before?.parse().ok());
-        bound.nameless = raised.is_some();
+        bound.staged = raised.map(|raised| raised.mark).or(before).map(str::to_owned);
+        bound.nameless = raised.is_some_and(|raised| raised.nameless);
         bound.force_update = forced(service, live);
         bound.restarts_with = restarts_with(stack, service);
         let mut wanted = render(&self.config.owner, &stack.name, name, service, &bound);
@@ -100,7 +101,7 @@ impl SwarmTarget {
         name: &ServiceName,
         bound: &Bound,
         values: &Values,
-        raised: Option<u64>,
+        raised: Option<Raised<'_>>,
     ) -> Result<(), TargetError> {
         let Some(service) = stack.services.get(name) else { return Ok(()) };
         let docker = self.engine.docker().await?;
@@ -109,8 +110,8 @@ impl SwarmTarget {
         cx.progress(&what);
         let login = self.login(cx, service).await?;
         let beside = match raised {
-            Some(number) => {
-                let name = format!("{name}-r{number}");
+            Some(raised) => {
+                let name = format!("{name}-{}", raised.mark);
                 names::beside(stack.name.as_str(), &name, &self.config.owner)
             }
             None => names::beside(stack.name.as_str(), name.as_str(), &self.config.owner),

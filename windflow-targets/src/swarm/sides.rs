@@ -1,57 +1,89 @@
 //! Two sets of a service beside each other: which of them counts, and which has the service's names. Pure.
 //!
-//! Each set is a service of the Swarm. One that was raised beside another carries the number of the revision it was staged
-//! with. Of the sets of a service the one counts that is the newest up to a certain revision: the staged one while there is
-//! one, else the current one. So nothing has to be marked anew when a revision is promoted.
+//! Each set is a service of the Swarm. One that was raised beside another is marked with what it was raised for. Which of them
+//! count while something is staged is on record; else the one that has the name does, whatever a cut has left beside it. So
+//! nothing has to be marked anew when a revision is promoted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::ServiceSpecUpdateConfigOrderEnum::{START_FIRST, STOP_FIRST};
-use bollard::models::{EndpointPortConfigPublishModeEnum as Publish, Service, ServiceSpec};
-use windflow_core::ServiceName;
+use bollard::models::{EndpointPortConfigPublishModeEnum as Publish, MountType, Service, ServiceSpec};
+use serde_json::json;
+use windflow_core::target::{Revision, Stack};
+use windflow_core::{ContentHash, ServiceName};
 
 use super::look::{Look, label, labels_of, name_of};
+use super::names;
 use super::records::Records;
 use crate::engine::mark;
 
 /// From where one looks at the sets of services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sides {
-    /// The number of the revision whose sets count.
-    pub at: u64,
-    /// The services of which this very revision has a set of its own, there or not.
-    pub raised: BTreeSet<ServiceName>,
+    /// The services that have two sets, or are to have them.
+    pub two: BTreeSet<ServiceName>,
+    /// What the new ones of these are marked with.
+    pub mark: String,
+    pub side: Side,
 }
 
-/// The number of the revision that a set was staged with; 0 when it never was.
-pub(super) fn staged_with(service: &Service) -> u64 {
-    label(labels_of(service), mark::STAGED).and_then(|number| number.parse().ok()).unwrap_or(0)
+/// Which sets count of services that have two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The new ones, there or not, which have no names yet.
+    Raised,
+    /// The new ones, there or not.
+    #[default]
+    New,
+    /// The others.
+    Kept,
+}
+
+/// What a set that is raised is marked with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Raised<'a> {
+    pub mark: &'a str,
+    pub nameless: bool,
+}
+
+/// What the sets of this stack are marked with that are raised beside those of what is current: the same for whoever does it
+/// again after a cut, and never the same later.
+pub(super) fn mark_for(stack: &Stack, current: &Revision) -> String {
+    names::short(&ContentHash::of_value(&json!({ "stack": stack, "beside": current.number })), 8)
+}
+
+/// What a set was raised for, if it was.
+pub(super) fn mark_of(service: &Service) -> Option<&str> {
+    label(labels_of(service), mark::STAGED)
 }
 
 impl Sides {
     /// As it is by what is on record.
     pub fn of(records: &Records) -> Self {
-        let staged = records.staged().map(|staged| staged.revision.number);
-        Self { at: staged.unwrap_or(records.highest), raised: BTreeSet::new() }
+        records.staged().map_or_else(Self::default, |staged| Self {
+            two: staged.services.clone(),
+            mark: staged.mark.clone(),
+            side: Side::New,
+        })
     }
 
     /// The sets that count, and those beside them.
     pub fn split(&self, mut all: Vec<Service>) -> (Vec<Service>, Vec<Service>) {
         all.sort_by_key(name_of);
-        let mut sets: BTreeMap<Option<ServiceName>, BTreeSet<u64>> = BTreeMap::new();
+        let rank = |service: &Service| {
+            let is_named = service.spec.as_ref().is_some_and(is_named);
+            (!is_named, mark_of(service).map(str::to_owned))
+        };
+        let mut first: BTreeMap<Option<ServiceName>, (bool, Option<String>)> = BTreeMap::new();
         for service in &all {
-            sets.entry(name_of(service)).or_default().insert(staged_with(service));
+            let rank = rank(service);
+            first.entry(name_of(service)).and_modify(|first| *first = rank.clone().min(first.clone())).or_insert(rank);
         }
         let counts = |service: &Service| {
             let name = name_of(service);
-            let with = staged_with(service);
-            match name.as_ref().is_some_and(|name| self.raised.contains(name)) {
-                true => with == self.at,
-                false => {
-                    let sets = &sets[&name];
-                    // Where nothing is on record of any of them, the oldest is what ran.
-                    sets.range(..=self.at).next_back().or(sets.first()) == Some(&with)
-                }
+            match name.as_ref().is_some_and(|name| self.two.contains(name)) {
+                true => (mark_of(service) == Some(&self.mark)) != (self.side == Side::Kept),
+                false => first.get(&name).is_some_and(|(_, mark)| mark.as_deref() == mark_of(service)),
             }
         };
         all.into_iter().partition(counts)
@@ -66,37 +98,22 @@ impl Look {
         Self { services, beside, sides, ..self.clone() }
     }
 
-    /// The number of the revision for which this service is given a set of its own.
-    pub fn raises(&self, name: &ServiceName) -> Option<u64> {
-        self.sides.raised.contains(name).then_some(self.sides.at)
+    /// Whether this service is given a set of its own beside what is kept.
+    pub fn raises(&self, name: &ServiceName) -> Option<Raised<'_>> {
+        let raised = Raised { mark: &self.sides.mark, nameless: self.sides.side == Side::Raised };
+        (self.sides.two.contains(name) && self.sides.side != Side::Kept).then_some(raised)
     }
 
-    /// The number of a revision that is staged now.
-    pub fn next_number(&self) -> u64 {
-        let sets = self.services.iter().map(staged_with);
-        sets.fold(self.records.highest, u64::max) + 1
+    /// The same, looked at from the side of what is kept.
+    pub fn seen_from_kept(&self) -> Self {
+        self.seen_from(Sides { side: Side::Kept, ..self.sides.clone() })
     }
 
     /// Whether the names of what is staged lead to it, and to nothing else.
     pub fn is_led_over(&self) -> bool {
-        let number = self.records.staged().map(|staged| staged.revision.number);
-        let green = self.services.iter().filter(|service| Some(staged_with(service)) == number);
-        green.filter_map(|service| service.spec.as_ref()).all(is_named)
+        let is_own = |service: &&Service| name_of(service).is_some_and(|name| self.sides.two.contains(&name));
+        self.services.iter().filter(is_own).filter_map(|service| service.spec.as_ref()).all(is_named)
             && !self.beside.iter().filter_map(|service| service.spec.as_ref()).any(is_named)
-    }
-
-    /// The ids of networks, configs and secrets that the sets beside use.
-    pub fn used_beside(&self) -> BTreeSet<&str> {
-        let tasks = self.beside.iter().filter_map(|service| service.spec.as_ref()?.task_template.as_ref());
-        let mut used = BTreeSet::new();
-        for task in tasks {
-            let networks = task.networks.iter().flatten().filter_map(|network| network.target.as_deref());
-            used.extend(networks);
-            let Some(container) = &task.container_spec else { continue };
-            used.extend(container.configs.iter().flatten().filter_map(|file| file.config_id.as_deref()));
-            used.extend(container.secrets.iter().flatten().filter_map(|file| file.secret_id.as_deref()));
-        }
-        used
     }
 }
 
@@ -107,45 +124,62 @@ pub(super) fn is_named(spec: &ServiceSpec) -> bool {
     networks.flat_map(|network| network.aliases.iter().flatten()).any(|alias| alias == name)
 }
 
-/// The same set without any name. New tasks start first, so that it is there all the time, unless the old ones hold ports.
+/// The same set without any name. New tasks start first, so that it is there all the time, unless the old ones hold what two
+/// cannot have.
 pub(super) fn without_names(live: &ServiceSpec) -> ServiceSpec {
     let mut spec = live.clone();
-    let networks = spec.task_template.iter_mut().flat_map(|task| task.networks.iter_mut().flatten());
-    networks.for_each(|network| network.aliases = Some(Vec::new()));
     let ports = spec.endpoint_spec.iter().flat_map(|endpoint| endpoint.ports.iter().flatten());
     let holds_a_port = ports.into_iter().any(|port| port.publish_mode == Some(Publish::HOST));
-    spec.update_config.get_or_insert_default().order = Some(if holds_a_port { STOP_FIRST } else { START_FIRST });
+    let container = spec.task_template.as_ref().and_then(|task| task.container_spec.as_ref());
+    let mounts = container.into_iter().flat_map(|container| container.mounts.iter().flatten());
+    let writes = mounts
+        .into_iter()
+        .any(|mount| matches!(mount.typ, Some(MountType::VOLUME | MountType::BIND)) && mount.read_only != Some(true));
+    let update = spec.update_config.get_or_insert_default();
+    let agrees = update.order == Some(START_FIRST);
+    update.order = Some(if holds_a_port || (writes && !agrees) { STOP_FIRST } else { START_FIRST });
+    let networks = spec.task_template.iter_mut().flat_map(|task| task.networks.iter_mut().flatten());
+    networks.for_each(|network| network.aliases = Some(Vec::new()));
     spec
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bollard::models::{NetworkAttachmentConfig, TaskSpec};
     use std::collections::HashMap;
 
-    fn set(name: &str, staged: Option<&str>) -> Service {
+    fn set(name: &str, staged: Option<&str>, is_named: bool) -> Service {
         let mut labels = HashMap::from([(mark::SERVICE.to_owned(), name.to_owned())]);
-        labels.extend(staged.map(|number| (mark::STAGED.to_owned(), number.to_owned())));
-        let spec = ServiceSpec { labels: Some(labels), ..ServiceSpec::default() };
+        labels.extend(staged.map(|mark| (mark::STAGED.to_owned(), mark.to_owned())));
+        let aliases = Some(if is_named { vec![name.to_owned()] } else { Vec::new() });
+        let networks = Some(vec![NetworkAttachmentConfig { aliases, ..NetworkAttachmentConfig::default() }]);
+        let task_template = Some(TaskSpec { networks, ..TaskSpec::default() });
+        let spec = ServiceSpec { labels: Some(labels), task_template, ..ServiceSpec::default() };
         Service { spec: Some(spec), ..Service::default() }
     }
 
-    fn counting(at: u64, raised: &[&str], all: [Service; 4]) -> Vec<(String, u64)> {
-        let raised = raised.iter().map(|name| name.parse().unwrap()).collect();
-        let (counts, beside) = Sides { at, raised }.split(all.into());
-        assert_eq!(counts.len() + beside.len(), 4);
-        counts.iter().map(|service| (name_of(service).unwrap().to_string(), staged_with(service))).collect()
+    fn counting(side: Side, two: &[&str], mark: &str, all: Vec<Service>) -> Vec<(String, Option<String>)> {
+        let two = two.iter().map(|name| name.parse().unwrap()).collect();
+        let sum = all.len();
+        let (counts, beside) = Sides { two, mark: mark.to_owned(), side }.split(all);
+        assert_eq!(counts.len() + beside.len(), sum);
+        let told = |service: &Service| (name_of(service).unwrap().to_string(), mark_of(service).map(str::to_owned));
+        counts.iter().map(told).collect()
     }
 
     #[test]
-    fn of_two_sets_the_newest_up_to_a_revision_counts() {
-        let all = || [set("web", None), set("web", Some("2")), set("db", None), set("api", Some("1"))];
-        let web_is = |number| [("api".to_owned(), 1), ("db".to_owned(), 0), ("web".to_owned(), number)];
-        assert_eq!(counting(1, &[], all()), web_is(0));
-        assert_eq!(counting(2, &[], all()), web_is(2), "it is staged");
-        assert_eq!(counting(7, &[], all()), web_is(2), "it was promoted, and others came after it");
-        assert_eq!(counting(0, &[], all()), web_is(0), "nothing is on record");
-        let raising = counting(3, &["web", "db"], all());
-        assert_eq!(raising, [("api".to_owned(), 1)], "the sets of the third are not there yet");
+    fn what_is_staged_counts_by_its_mark_and_else_what_has_the_name() {
+        let web = |mark: Option<&str>| vec![("web".to_owned(), mark.map(str::to_owned))];
+        let raised = || vec![set("web", None, true), set("web", Some("b"), false)];
+        assert_eq!(counting(Side::New, &[], "", raised()), web(None), "what a cut has left never outranks it");
+        assert_eq!(counting(Side::New, &["web"], "b", raised()), web(Some("b")));
+        assert_eq!(counting(Side::New, &["web"], "c", raised()), [], "the set that is staged is not there");
+        assert_eq!(counting(Side::Kept, &["web"], "b", raised()), web(None));
+        // After it was promoted, and when another is raised beside it.
+        let later = || vec![set("web", Some("b"), true), set("web", Some("a"), false)];
+        assert_eq!(counting(Side::New, &[], "", later()), web(Some("b")));
+        let nameless = vec![set("web", Some("b"), false), set("web", None, false)];
+        assert_eq!(counting(Side::New, &[], "", nameless), web(None), "none has the name: the one that was not raised");
     }
 }

@@ -18,7 +18,6 @@ use super::jobs::is_job;
 use super::look::Look;
 use super::parts;
 use super::services::superfluous;
-use super::sides::Sides;
 use crate::engine::{is_missing, listing};
 
 /// How long what has been stopped may hold on to its networks, beside the grace period of its services.
@@ -83,16 +82,19 @@ impl SwarmTarget {
         Ok(())
     }
 
-    /// Removes what the stack, which runs now, no longer has; seen from another side than what is on record, where one is
-    /// named.
-    pub(super) async fn tidy(&self, cx: &Context, stack: &Stack, side: Option<Sides>) -> Result<(), TargetError> {
+    /// Removes what the stack, which runs now, no longer has; with `kept` it is what is kept beside what is staged.
+    pub(super) async fn tidy(&self, cx: &Context, stack: &Stack, kept: bool) -> Result<(), TargetError> {
         let mut look = self.look(&stack.name).await?;
-        if let Some(side) = side {
-            look = look.seen_from(side);
+        if kept {
+            look = look.seen_from_kept();
         }
         let gone = superfluous(&look, Some(stack));
         let patience = gone.iter().map(|(_, service)| grace(service)).fold(PATIENCE, Duration::saturating_add);
+        let ids: BTreeSet<Option<String>> = gone.iter().map(|(_, service)| service.id.clone()).collect();
         self.remove_services(cx, gone).await?;
+        // What they had is used by nobody any more.
+        look.services.retain(|service| !ids.contains(&service.id));
+        look.beside.clear();
         let wanted = diff::owned_parts(stack, &self.capabilities);
         let mut networks = Vec::new();
         for (name, found) in parts::networks(&look) {

@@ -100,7 +100,7 @@ impl SwarmTarget {
                 changes.push(change.note(note));
             }
         }
-        bake_plan::baking_changes(stack, look, &mut changes);
+        bake_plan::baking_changes(cx, stack, look, &mut changes);
         changes
     }
 
@@ -229,7 +229,7 @@ impl Target for SwarmTarget {
         plan.degradations.extend(values.iter().flat_map(Values::told_missing));
         plan.changes = self.changes(cx, desired, observed, &look, values.as_ref());
         if let Desired::Present(stack) = desired {
-            bake_plan::plan_beside(&mut plan, stack, &look)?;
+            bake_plan::plan_beside(&mut plan, stack, &look, values.as_ref().unwrap_or(&Values::default()))?;
         }
         let is_under_way = look.records.doing.is_some() || look.records.staged().is_some();
         plan.unfinished = plan.is_empty() && is_under_way;

@@ -41,8 +41,8 @@ pub(crate) struct Bound {
     pub api: (usize, usize),
     /// What asks for new tasks when nothing else has changed, as it is now.
     pub force_update: u64,
-    /// The number of the revision that this set was staged with.
-    pub staged: Option<u64>,
+    /// What this set was raised for beside another.
+    pub staged: Option<String>,
     /// Whether the service's names lead elsewhere.
     pub nameless: bool,
 }
@@ -62,7 +62,7 @@ pub(crate) fn service(
     labels.extend(marks.clone());
     labels.insert(mark::SPEC.to_owned(), spec_label(service));
     labels.extend(bound.fingerprint.iter().map(|print| (mark::IDENTITY.to_owned(), print.clone())));
-    labels.extend(bound.staged.map(|number| (mark::STAGED.to_owned(), number.to_string())));
+    labels.extend(bound.staged.iter().map(|raised| (mark::STAGED.to_owned(), raised.clone())));
     // In the containers, too: a Swarm has new ones when they change.
     let restarts_with = bound.restarts_with.iter().map(|needs| (mark::RESTARTS_WITH.to_owned(), needs.clone()));
     labels.extend(restarts_with.clone());

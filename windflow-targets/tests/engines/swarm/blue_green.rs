@@ -8,12 +8,12 @@ use windflow_bed::Cut;
 use windflow_core::StackName;
 use windflow_core::target::{
     Applied, Context, Desired, FileMount, FileObject, FileSource, HealthCheck, Mount, MountKind, Order, PlanError,
-    PortMapping, Probe, Promote, Restart, RestartPolicy, Rollout, Service, Stack, Strategy, Target as _,
-    TargetErrorKind, TargetExt as _, UpdateConfig, Volume,
+    PortMapping, Probe, Promote, Rollout, Service, Stack, Strategy, Target as _, TargetErrorKind, TargetExt as _,
+    UpdateConfig, Volume,
 };
 use windflow_targets::swarm::SwarmTarget;
 
-use super::place::{Place, docker, docker_says, marked, port, services, sh, web};
+use super::place::{Place, docker, docker_says, marked, services, sh};
 
 /// A service that says this, and is healthy for as long as nobody takes a file away.
 fn page(says: &str) -> Service {
@@ -30,7 +30,7 @@ fn page(says: &str) -> Service {
     page
 }
 
-fn shop(place: &Place, says: &str) -> Stack {
+pub(super) fn shop(place: &Place, says: &str) -> Stack {
     place.stack([("web", page(says)), ("load", sh("exec sleep 1000"))])
 }
 
@@ -41,14 +41,14 @@ fn baked(place: &Place, says: &str, bake: Duration) -> Stack {
 }
 
 /// The sets of the page that the Swarm has, by their ids.
-async fn webs(place: &Place) -> BTreeSet<String> {
+pub(super) async fn webs(place: &Place) -> BTreeSet<String> {
     let all = services(&docker().await, &place.owner, None).await;
     let is_web = |labels: &std::collections::HashMap<String, String>| labels["windflow.service"] == "web";
     let webs = all.into_iter().filter(|service| service.spec.as_ref().unwrap().labels.as_ref().is_some_and(is_web));
     webs.map(|service| service.id.unwrap()).collect()
 }
 
-async fn id_of(target: &SwarmTarget, stack: &StackName, service: &str) -> String {
+pub(super) async fn id_of(target: &SwarmTarget, stack: &StackName, service: &str) -> String {
     let observed = target.observe(&Context::new("look"), stack).await.unwrap();
     observed.services[service].instances[0].id.clone()
 }
@@ -262,7 +262,8 @@ async fn what_cannot_stand_beside_another_is_refused_by_path() {
     let refused = place.target().plan_for(&Context::new("plan"), &Desired::Present(shop)).await.unwrap_err();
     let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
     let paths: Vec<&str> = problems.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(paths, ["ports[0]", "volumes[0]", "update_config.order"].map(|field| format!("services.web.{field}")));
+    let fields = ["ports[0]", "volumes[0]", "endpoint_mode", "update_config.order"];
+    assert_eq!(paths, fields.map(|field| format!("services.web.{field}")));
     assert!(problems[0].1.contains("18473") && problems[0].1.contains("blue_green"), "{refused}");
 }
 
@@ -377,41 +378,4 @@ async fn abort_says_that_nothing_is_staged_yet_where_an_apply_was_cut() {
     place.target().apply(&cx("back"), &back).await.unwrap();
     assert_eq!(webs(&place).await.len(), 1, "what is current takes back what was cut");
     assert_eq!(place.target().promote(&cx("nothing"), &stack, Promote::Abort).await.unwrap(), Applied::Nothing);
-}
-
-/// What is left of a set must not be taken for the one that runs by an apply of something else.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_cut_has_left_of_a_set_goes_before_another_revision_comes() {
-    let place = Place::new();
-    let target = place.target();
-    let cx = Context::new;
-    target.deploy(&cx("one"), shop(&place, "one")).await.unwrap();
-    let blue = webs(&place).await;
-    let plan = target.plan_for(&cx("two"), &Desired::Present(shop(&place, "two"))).await.unwrap();
-    place.proxy.cut_at(2, Cut::After);
-    assert!(target.apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
-    place.proxy.heal().unwrap();
-    let mut other = shop(&place, "one");
-    other.services.get_mut("load").unwrap().restart = RestartPolicy::on(Restart::Always);
-    assert_eq!(place.target().deploy(&cx("other"), other).await.unwrap(), Applied::Revision(Some(2)));
-    assert_eq!(webs(&place).await, blue);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_set_that_is_kept_keeps_its_port_and_nobody_else_may_have_it() {
-    let (place, port) = (Place::new(), port());
-    let target = place.target();
-    let cx = Context::new;
-    let before = place.stack([("web", web(port, "1")), ("load", sh("exec sleep 1000"))]);
-    target.deploy(&cx("one"), before.clone()).await.unwrap();
-    let mut front = shop(&place, "two");
-    front.services.insert("front".parse().unwrap(), web(port, "2"));
-    let refused = target.plan_for(&cx("plan"), &Desired::Present(front)).await.unwrap_err();
-    let PlanError::Refused { problems, .. } = &refused else { panic!("{refused}") };
-    let [(path, why)] = &problems[..] else { panic!("{refused}") };
-    assert!(path == "services.front.ports[0]" && why.contains("the old set of 'web'"), "{refused}");
-    let staged = target.deploy(&cx("two"), shop(&place, "two")).await.unwrap();
-    assert_eq!(staged, Applied::Staged { revision: 2, kept: 1 });
-    assert_eq!(target.promote(&cx("no"), &before.name, Promote::Abort).await.unwrap(), Applied::Revision(Some(1)));
-    assert!(target.drift(&cx("drift"), &before.name).await.unwrap().is_empty());
 }

@@ -11,5 +11,6 @@ mod life;
 mod manager;
 mod no_op;
 pub mod place;
+mod two_sets;
 mod verdict;
 mod volumes;
