@@ -17,6 +17,7 @@ use super::observe;
 use super::records::{Doing, Records};
 use super::render::Bound;
 use super::services::superfluous;
+use super::sides::{mark_for, mark_of};
 use crate::engine::NO_MANAGER;
 use crate::engine::values::Values;
 
@@ -105,8 +106,9 @@ impl SwarmTarget {
         let (base, is_lost) = (look.records.base().cloned(), look.records.are_lost() && !look.services.is_empty());
         self.note(name, mine, &look.records).await?;
         // What a cut has left beside and is not gone on with goes first.
+        let mark = base.as_ref().map(|base| mark_for(stack, base));
         for (service, set) in look.beside.iter().filter_map(|set| Some((name_of(set)?, set))) {
-            if !staged.contains(&service) {
+            if !staged.contains(&service) || mark_of(set) != mark.as_deref() {
                 self.remove_service(cx, &service, set).await?;
             }
         }

@@ -75,15 +75,18 @@ impl Sides {
             (!is_named, mark_of(service).map(str::to_owned))
         };
         let mut first: BTreeMap<Option<ServiceName>, (bool, Option<String>)> = BTreeMap::new();
-        for service in &all {
+        let has_two = |service: &Service| name_of(service).is_some_and(|name| self.two.contains(&name));
+        let is_new = |service: &Service| mark_of(service) == Some(&self.mark);
+        for service in all.iter().filter(|service| !(has_two(service) && is_new(service))) {
             let rank = rank(service);
             first.entry(name_of(service)).and_modify(|first| *first = rank.clone().min(first.clone())).or_insert(rank);
         }
         let counts = |service: &Service| {
-            let name = name_of(service);
-            match name.as_ref().is_some_and(|name| self.two.contains(name)) {
-                true => (mark_of(service) == Some(&self.mark)) != (self.side == Side::Kept),
-                false => first.get(&name).is_some_and(|(_, mark)| mark.as_deref() == mark_of(service)),
+            let is_first = || first.get(&name_of(service)).is_some_and(|(_, mark)| mark.as_deref() == mark_of(service));
+            match (has_two(service), self.side) {
+                (true, Side::New | Side::Raised) => is_new(service),
+                (true, Side::Kept) => !is_new(service) && is_first(),
+                (false, _) => is_first(),
             }
         };
         all.into_iter().partition(counts)

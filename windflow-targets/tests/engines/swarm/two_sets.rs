@@ -37,7 +37,20 @@ async fn what_a_cut_has_left_of_a_set_goes_before_another_revision_comes() {
     place.proxy.cut_at(2, Cut::After);
     assert!(target.apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
     place.proxy.heal().unwrap();
-    let mut other = shop(&place, "one");
+    // Another set of the same service is another one.
+    assert!(matches!(
+        place.target().deploy(&cx("three"), shop(&place, "three")).await.unwrap(),
+        Applied::Staged { .. }
+    ));
+    assert_eq!(webs(&place).await.len(), 2);
+    let one = shop(&place, "one");
+    assert_eq!(target.promote(&cx("no"), &one.name, Promote::Abort).await.unwrap(), Applied::Revision(Some(1)));
+    assert_eq!((webs(&place).await, says(&place, &one).await), (blue.clone(), "one".to_owned()));
+    let plan = target.plan_for(&cx("two"), &Desired::Present(shop(&place, "two"))).await.unwrap();
+    place.proxy.cut_at(2, Cut::After);
+    assert!(target.apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
+    place.proxy.heal().unwrap();
+    let mut other = one;
     other.services.get_mut("load").unwrap().restart = RestartPolicy::on(Restart::Always);
     assert_eq!(place.target().deploy(&cx("other"), other).await.unwrap(), Applied::Revision(Some(2)));
     assert_eq!(webs(&place).await, blue);
