@@ -21,7 +21,7 @@ use windflow_core::{ServiceName, StackName};
 
 use super::SwarmTarget;
 use super::converge::{Track, stopped};
-use super::health::{Trouble, is_over, judge};
+use super::health::{Trouble, judge};
 use super::look::{Look, name_of};
 use super::records::{Doing, Records};
 use super::sides::{Side, Sides, is_named, mark_for, without_names};
@@ -308,8 +308,7 @@ impl SwarmTarget {
         }
     }
 
-    /// Waits until no task of these sets answers to a name any more: a Swarm takes the name from a task when it ends it. One
-    /// that does not end in time is let be.
+    /// Waits until no task of these sets answers to a name any more. One that does not end in time is let be.
     async fn names_are_gone(
         &self,
         cx: &Context,
@@ -320,12 +319,7 @@ impl SwarmTarget {
         let docker = self.engine.docker().await?;
         let ids: BTreeSet<&str> = sets.iter().filter_map(|set| set.id.as_deref()).collect();
         let until = Instant::now() + sets.iter().map(grace).max().unwrap_or_default() + SLOW;
-        let answers = |task: &Task| {
-            let networks = task.spec.iter().flat_map(|spec| spec.networks.iter().flatten());
-            let is_reached = task.node_id.as_deref().is_some_and(|node| look.is_reached(node));
-            let is_named = networks.into_iter().any(|network| network.aliases.iter().flatten().next().is_some());
-            task.service_id.as_deref().is_some_and(|id| ids.contains(id)) && is_named && is_reached && !is_over(task)
-        };
+        let answers = |task: &Task| task.service_id.as_deref().is_some_and(|id| ids.contains(id)) && look.answers(task);
         let mut pulse = self.pulse().await?;
         // Of services that are removed nothing but the list of all tasks tells.
         while Instant::now() < until

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bollard::models::ServiceSpecUpdateConfigOrderEnum::{START_FIRST, STOP_FIRST};
-use bollard::models::{EndpointPortConfigPublishModeEnum as Publish, MountType, Service, ServiceSpec};
+use bollard::models::{EndpointPortConfigPublishModeEnum as Publish, MountType, Service, ServiceSpec, Task};
 use serde_json::json;
 use windflow_core::target::{Revision, Stack};
 use windflow_core::{ContentHash, ServiceName};
 
+use super::health::is_over;
 use super::look::{Look, label, labels_of, name_of};
 use super::names;
 use super::records::Records;
@@ -117,6 +118,14 @@ impl Look {
         let is_own = |service: &&Service| name_of(service).is_some_and(|name| self.sides.two.contains(&name));
         self.services.iter().filter(is_own).filter_map(|service| service.spec.as_ref()).all(is_named)
             && !self.beside.iter().filter_map(|service| service.spec.as_ref()).any(is_named)
+            && !self.beside.iter().any(|set| self.tasks_of(set).any(|task| self.answers(task)))
+    }
+
+    /// Whether some name leads to a task, as far as one hears of it: a Swarm takes its names from a task when it ends it.
+    pub fn answers(&self, task: &Task) -> bool {
+        let networks = task.spec.iter().flat_map(|spec| spec.networks.iter().flatten());
+        let is_named = networks.into_iter().any(|network| network.aliases.iter().flatten().next().is_some());
+        is_named && !is_over(task) && task.node_id.as_deref().is_some_and(|node| self.is_reached(node))
     }
 }
 
