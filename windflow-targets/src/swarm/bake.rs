@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use bollard::models::{Service, Task};
+use bollard::models::Task;
 use tokio::time::Instant;
 use windflow_core::target::{
     Applied, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, TargetErrorKind, diff,
@@ -22,13 +22,13 @@ use windflow_core::{ServiceName, StackName};
 use super::SwarmTarget;
 use super::converge::{Track, stopped};
 use super::health::{Trouble, judge};
-use super::look::{Look, name_of};
+use super::look::{Look, label, name_of};
 use super::records::{Doing, Records};
 use super::sides::{Side, Sides, is_named, mark_for, without_names};
 use super::take_down::grace;
-use crate::engine::listing;
 use crate::engine::staged::{Meant, Staged, decision, nothing_staged_yet};
 use crate::engine::values::Values;
+use crate::engine::{listing, mark};
 
 /// While something bakes one looks again this often: nothing tells of tasks on other nodes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -107,7 +107,7 @@ impl SwarmTarget {
         if let Some(why) = self.wait_for(cx, &sets, None, &mut beside, &mut track).await? {
             return Ok(Some(format!("what is kept did not stay as it was without its names: {why}")));
         }
-        self.names_are_gone(cx, &kept.stack.name, &look, &look.beside).await.map(|()| None)
+        self.names_are_gone(cx, &kept.stack.name, &look).await.map(|()| None)
     }
 
     /// Watches what is staged until its time has come; returns at once where it waits for somebody's word.
@@ -219,7 +219,7 @@ impl SwarmTarget {
                 .with_hint("put it right and abort again"));
         }
         self.tidy(cx, &kept.stack, true).await?;
-        self.names_are_gone(cx, name, look, &back.beside).await?;
+        self.names_are_gone(cx, name, &back).await?;
         let records = self.still_ours(name, mine).await?;
         self.forget_staged(&records).await?;
         self.done(name, mine).await?;
@@ -308,18 +308,24 @@ impl SwarmTarget {
         }
     }
 
-    /// Waits until no task of these sets answers to a name any more. One that does not end in time is let be.
-    async fn names_are_gone(
-        &self,
-        cx: &Context,
-        stack: &StackName,
-        look: &Look,
-        sets: &[Service],
-    ) -> Result<(), TargetError> {
+    /// Waits until the names of the services that have two sets lead to those that count here, and to nothing else. A task
+    /// that does not end in time is let be.
+    async fn names_are_gone(&self, cx: &Context, stack: &StackName, look: &Look) -> Result<(), TargetError> {
         let docker = self.engine.docker().await?;
-        let ids: BTreeSet<&str> = sets.iter().filter_map(|set| set.id.as_deref()).collect();
-        let until = Instant::now() + sets.iter().map(grace).max().unwrap_or_default() + SLOW;
-        let answers = |task: &Task| task.service_id.as_deref().is_some_and(|id| ids.contains(id)) && look.answers(task);
+        let stays: BTreeSet<&str> = look.services.iter().filter_map(|set| set.id.as_deref()).collect();
+        let goes: BTreeSet<&str> = look.beside.iter().filter_map(|set| set.id.as_deref()).collect();
+        let ours = mark::labels(&self.config.owner, stack);
+        let until = Instant::now() + look.beside.iter().map(grace).max().unwrap_or_default() + SLOW;
+        let answers = |task: &Task| {
+            let container = task.spec.as_ref().and_then(|spec| spec.container_spec.as_ref());
+            let labels = container.and_then(|container| container.labels.as_ref());
+            let is_ours = ours.iter().all(|(key, value)| label(labels, key) == Some(value));
+            let name = label(labels, mark::SERVICE);
+            let has_two = name.is_some_and(|name| look.sides.two.iter().any(|two| two.as_str() == name));
+            let id = task.service_id.as_deref().unwrap_or_default();
+            // The tasks of what was taken over have no marks, and those of what is removed have nothing else.
+            (goes.contains(id) || is_ours && has_two && !stays.contains(id)) && look.answers(task)
+        };
         let mut pulse = self.pulse().await?;
         // Of services that are removed nothing but the list of all tasks tells.
         while Instant::now() < until
