@@ -89,11 +89,15 @@ impl Failure {
     /// Before anything has begun, not reaching a place, or not being let in, has a code of its own.
     #[must_use]
     pub fn before(error: TargetError) -> Self {
-        use TargetErrorKind::{Denied, Transient, Unreachable};
-        let unreachable = matches!(error.kind, Unreachable | Transient | Denied);
-        let hint = error.hint.clone();
+        use TargetErrorKind::{Denied, Refused, Transient, Unreachable};
+        let (kind, hint) = (error.kind, error.hint.clone());
         let failure = Self::from(error);
-        if unreachable { Self { exit: Exit::Unavailable, hint, ..failure } } else { failure }
+        match kind {
+            Unreachable | Transient | Denied => Self { exit: Exit::Unavailable, hint, ..failure },
+            // The target cannot: nothing has begun.
+            Refused => Self { exit: Exit::Usage, ..failure },
+            _ => failure,
+        }
     }
 }
 

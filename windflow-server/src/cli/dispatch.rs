@@ -57,7 +57,7 @@ pub fn run(process: Process) -> Exit {
     match done {
         // Whoever has stopped reading is not told anything more.
         Ok(exit) => match output.lost() {
-            Some(why) if exit == Exit::Success => {
+            Some(why) if matches!(exit, Exit::Success | Exit::Changes) => {
                 output.failure(&Failure::failed(format_args!("what was asked for cannot be written: {why}")));
                 Exit::Failed
             }

@@ -41,9 +41,9 @@ pub fn services(output: &Output, observed: &Observed) {
     output.text(columns(&rows));
 }
 
-/// How many instances the current revision asks for: one that is missing is none of those that are there.
+/// How many instances the revision that runs asks for: one that is missing is none of those that are there.
 fn asked_for(observed: &Observed, name: &ServiceName) -> usize {
-    let asked = observed.current.as_ref().and_then(|current| current.stack.services.get(name));
+    let asked = observed.latest().and_then(|latest| latest.stack.services.get(name));
     let counted = asked.filter(|asked| matches!(asked.mode, Mode::Replicated | Mode::ReplicatedJob));
     counted.map_or(0, |asked| usize::try_from(asked.replicas.0).unwrap_or(usize::MAX))
 }

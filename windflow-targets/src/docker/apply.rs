@@ -352,7 +352,7 @@ impl DockerTarget {
             // What an apply that was cut had just asked for may have come about only now.
             let mut now = self.look(&stack.name).await?;
             if beside {
-                self.write_down(cx, stack, &now, &ready.meaning).await?;
+                self.write_down(cx, stack, &now, &ready.meaning, mine).await?;
                 blue_green::switch(&work, &now).await?;
                 now = self.look(&stack.name).await?;
             }

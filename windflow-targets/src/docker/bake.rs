@@ -68,13 +68,21 @@ impl DockerTarget {
         stack: &Stack,
         seen: &Seen,
         meaning: &Meaning,
+        mine: &Doing,
     ) -> Result<(), TargetError> {
+        let is_another = seen.staged.as_ref().is_some_and(|staged| staged.revision.stack != *stack);
+        if is_another || !self.is_still_ours(seen, mine) {
+            return Err(self.overtaken(&stack.name));
+        }
         let Some(current) = seen.current().filter(|_| seen.staged.is_none()) else { return Ok(()) };
         let mut revision = Revision::new(seen.highest + 1, stack.clone(), cx.key(), cx.clock().now());
         revision.images = meaning.ran(stack, seen);
         let services = staged_services(stack, seen).cloned().collect();
         let staged = Staged::new(revision, current.number, services, String::new());
-        staged::write(&self.engine, &self.config.owner, &stack.name, &staged).await
+        match staged::write(&self.engine, &self.config.owner, &stack.name, &staged).await? {
+            true => Ok(()),
+            false => Err(self.overtaken(&stack.name)),
+        }
     }
 
     /// Watches what is staged until its time has come; returns at once where it waits for somebody's word.
@@ -274,8 +282,8 @@ impl DockerTarget {
             };
             match &seen.doing {
                 Some(doing) if is_over(doing) => records::end(engine, owner, stack).await?,
-                Some(_) if verdict == Promote::Abort => return Err(nothing_staged_yet(&self.config.name, stack)),
-                _ => {}
+                Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
+                None => {}
             }
             return Ok(Applied::Nothing);
         };

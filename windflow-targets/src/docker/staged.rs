@@ -8,18 +8,20 @@ use super::{names, records};
 use crate::engine::staged::Staged;
 use crate::engine::{Engine, mark};
 
-/// Writes down what is staged; what was written first counts.
+/// Writes down what is staged; what was written first counts. Whether that is this.
 pub(super) async fn write(
     engine: &Engine,
     owner: &OwnerId,
     stack: &StackName,
     staged: &Staged,
-) -> Result<(), TargetError> {
+) -> Result<bool, TargetError> {
     let mut labels = mark::labels(owner, stack);
     // The form holds only texts, numbers and maps with text keys: it can always be written.
     labels.insert(mark::STAGED.to_owned(), serde_json::to_string(staged).unwrap_or_default());
     let what = format!("writing down that revision {} is staged", staged.revision.number);
-    records::keep(engine, &what, names::staged(owner, stack), labels).await.map(drop)
+    let found = records::keep(engine, &what, names::staged(owner, stack), labels).await?;
+    let found = found.labels.get(mark::STAGED).and_then(|text| serde_json::from_str::<Staged>(text).ok());
+    Ok(found.is_some_and(|found| found.revision.stack == staged.revision.stack))
 }
 
 /// Nothing is staged any more.

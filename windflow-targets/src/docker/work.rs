@@ -89,7 +89,7 @@ impl Work<'_> {
     pub fn go_on(&self) -> Result<(), TargetError> {
         if self.cx.cancel().is_cancelled() || self.stopping.is_cancelled() {
             let stopped = self.error(TargetErrorKind::Cancelled, "stopped between two steps");
-            return Err(stopped.with_hint("apply again to go on"));
+            return Err(stopped.with_hint("the same again goes on"));
         }
         Ok(())
     }
@@ -358,7 +358,7 @@ impl Work<'_> {
                 biased;
                 () = self.cx.cancel().cancelled() => {
                     let stopped = self.error(TargetErrorKind::Cancelled, format_args!("stopped while waiting for {}", found.service));
-                    return Err(stopped.with_hint("apply again to go on"));
+                    return Err(stopped.with_hint("the same again goes on"));
                 }
                 () = self.stopping.cancelled() => self.go_on()?,
                 () = ear.of(&found.id, patience) => {}

@@ -149,12 +149,12 @@ pub(crate) fn decision(
     }))
 }
 
-/// There is nothing to abort, and an apply may come to stage something.
+/// There is nothing to promote or abort, and an apply may come to stage something.
 pub(crate) fn nothing_staged_yet(target: &TargetName, stack: &StackName) -> TargetError {
     let what = "nothing is staged yet, and an apply is under way or was cut off";
     TargetError::new(target, TargetErrorKind::Conflict, what)
         .in_stack(stack)
-        .with_hint("apply the same again, and abort then; or apply what is current to take it back")
+        .with_hint("apply the same again, and decide then; or apply what is current to take it back")
 }
 
 pub(crate) fn is_blue_green(service: &Service) -> bool {

@@ -33,8 +33,8 @@ impl SwarmTarget {
         if let Desired::Present(_) = plan.desired {
             self.check_staged(name, &look.records)?;
         }
-        if look.records.is_promoted() {
-            self.end_promotion(name, &look.records).await?;
+        if let (true, Some(current)) = (look.records.is_promoted(), look.records.current()) {
+            self.end_promotion(cx, &current.stack, &look.records).await?;
             look = self.look(name).await?;
         }
         let volumes = plan.consents.allows_destroy("volume");

@@ -93,15 +93,21 @@ impl SwarmTarget {
         let until = Instant::now() + self.config.health_timeout;
         let mut track = Track::new(self.pulse().await?, until, &look);
         let mut sets = Stack::new(kept.stack.name.clone(), Default::default());
-        for set in &look.beside {
+        for (name, set) in look.left_over() {
+            self.remove_service(cx, &name, set).await?;
+        }
+        let kept_sets = look.seen_from_kept();
+        for set in &kept_sets.services {
             let (Some(name), Some(spec)) = (name_of(set), &set.spec) else { continue };
             let Some(service) = kept.stack.services.get(&name) else { continue };
-            if is_named(spec) {
+            if is_named(spec) && staged.services.contains(&name) {
                 cx.progress(format_args!("{name} leads to what is new"));
                 self.update_service(cx, &kept.stack, &name, service, without_names(spec), set).await?;
                 track.touched.insert(name.clone(), Instant::now());
             }
-            sets.services.insert(name, service.clone());
+            if staged.services.contains(&name) {
+                sets.services.insert(name, service.clone());
+            }
         }
         let mut beside = look.seen_from_kept();
         if let Some(why) = self.wait_for(cx, &sets, None, &mut beside, &mut track).await? {
@@ -161,28 +167,43 @@ impl SwarmTarget {
         let values = self.values(cx, stack).await?;
         let mut now = look.clone();
         let why = self.run(cx, stack, &values, &mut now).await?;
-        // What goes now does not come back as it was.
-        self.still_ours(&stack.name, mine).await?;
         if let Some(why) = why {
             let now = self.look(&stack.name).await?;
             return self.abort(cx, staged, &now, cx.masker().mask(&why), mine).await;
         }
-        self.tidy(cx, stack, false).await?;
-        // Under the key it was applied with: whoever applied it knows it by that.
+        // Under the key it was applied with: whoever applied it knows it by that. It is decided before anything goes: somebody
+        // may abort at this moment.
         let mut revision = staged.revision.clone();
         revision.at = cx.clock().now();
         let records = self.still_ours(&stack.name, mine).await?;
         self.record_staged(&revision, &records).await?;
-        self.end_promotion(&stack.name, &records).await?;
+        self.end_promotion(cx, stack, &records).await?;
         Ok(Applied::Revision(Some(revision.number)))
     }
 
-    /// What was staged is current: nothing more is on record of that.
-    pub(super) async fn end_promotion(&self, stack: &StackName, records: &Records) -> Result<(), TargetError> {
+    /// What was staged is current: the old sets go, and nothing more is on record of that.
+    pub(super) async fn end_promotion(
+        &self,
+        cx: &Context,
+        stack: &Stack,
+        records: &Records,
+    ) -> Result<(), TargetError> {
+        self.tidy(cx, stack, false).await?;
+        let stack = &stack.name;
         self.forget_staged(records).await?;
         match &records.doing {
             Some((_, doing)) => self.done(stack, doing).await,
             None => Ok(()),
+        }
+    }
+
+    /// That what was begun is still what is done, and that nobody has promoted this since.
+    async fn still_staged(&self, staged: &Staged, mine: &Doing) -> Result<(), TargetError> {
+        let name = &staged.revision.stack.name;
+        let records = self.still_ours(name, mine).await?;
+        match records.staged() {
+            Some(found) if found.mark == staged.mark => Ok(()),
+            _ => Err(self.overtaken(name)),
         }
     }
 
@@ -207,11 +228,12 @@ impl SwarmTarget {
         let Some(kept) = look.records.current().filter(|current| current.number == number) else {
             return Err(self.overtaken(name));
         };
+        self.still_staged(staged, mine).await?;
         cx.progress(format_args!("going back to revision {number}: {why}"));
         let values = self.values(cx, &kept.stack).await?;
         let mut back = look.seen_from_kept();
         let worse = self.run(cx, &kept.stack, &values, &mut back).await?;
-        self.still_ours(name, mine).await?;
+        self.still_staged(staged, mine).await?;
         if let Some(worse) = worse {
             let worse = cx.masker().mask(&worse);
             return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
@@ -282,8 +304,8 @@ impl SwarmTarget {
         let intent = decision(&self.config.owner, &self.config.name, stack, verdict, latest);
         let mine = Doing { intent, key: cx.key().to_owned() };
         let Some(staged) = records.staged() else {
-            if records.is_promoted() {
-                self.end_promotion(stack, records).await?;
+            if let (true, Some(current)) = (records.is_promoted(), records.current()) {
+                self.end_promotion(cx, &current.stack, records).await?;
                 return Ok(Applied::Nothing);
             }
             // What is on record as being done may be this, or an apply, cut at its very end.
@@ -292,8 +314,8 @@ impl SwarmTarget {
             };
             match &records.doing {
                 Some((_, doing)) if is_over(doing) => self.done(stack, doing).await?,
-                Some(_) if verdict == Promote::Abort => return Err(nothing_staged_yet(&self.config.name, stack)),
-                _ => {}
+                Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
+                None => {}
             }
             return Ok(Applied::Nothing);
         };

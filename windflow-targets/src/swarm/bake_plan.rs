@@ -65,6 +65,10 @@ fn has_other_parts(live: &Theirs, service: &Service, stack: &Stack, look: &Look,
 pub(super) fn plan_beside(plan: &mut Plan, stack: &Stack, look: &Look, values: &Values) -> Result<(), PlanError> {
     let current = look.records.current();
     if let Some(staged) = look.records.staged() {
+        for name in look.lost() {
+            let told = format!("what is kept of {name} is not there any more: an abort makes it anew");
+            plan.degradations.push(format!("rollout: {told}"));
+        }
         return Ok(staged.plan(plan, stack, current)?);
     }
     let names = to_stage(stack, look, &plan.changes, values);
@@ -115,14 +119,12 @@ pub(super) fn in_the_way(name: &ServiceName, stack: &Stack, look: &Look) -> Vec<
 
 /// What an apply would do about what is staged already.
 pub(super) fn baking_changes(cx: &Context, stack: &Stack, look: &Look, changes: &mut Vec<Change>) {
-    let Some(staged) = look.records.staged() else {
-        for (name, set) in look.beside.iter().filter_map(|set| Some((super::look::name_of(set)?, set))) {
-            let called = set.spec.as_ref().and_then(|spec| spec.name.clone()).unwrap_or_default();
-            let change = Change::new(ChangeKind::Delete, format!("services.{name}")).of(name);
-            changes.push(change.note(format!("{called} is left over, and goes")));
-        }
-        return;
-    };
+    for (name, set) in look.left_over() {
+        let called = set.spec.as_ref().and_then(|spec| spec.name.clone()).unwrap_or_default();
+        let change = Change::new(ChangeKind::Delete, format!("services.{name}")).of(name);
+        changes.push(change.note(format!("{called} is left over, and goes")));
+    }
+    let Some(staged) = look.records.staged() else { return };
     if matches!(staged.meant(stack, look.records.current()), Meant::Staged) {
         let sick = sick(look).map(|why| cx.masker().mask(&why));
         staged.changes(changes, sick, look.is_led_over());

@@ -141,7 +141,7 @@ impl SwarmTarget {
                         false => (TargetErrorKind::Cancelled, "stopped while waiting for health"),
                     };
                     let what = format!("{what}: {}", cx.masker().mask(&waiting(stack, &judged)));
-                    return Err(self.error(&stack.name, kind, what).with_hint("apply again to go on"));
+                    return Err(self.error(&stack.name, kind, what).with_hint("the same again goes on"));
                 }
                 () = track.pulse.beat(soon) => {}
             }

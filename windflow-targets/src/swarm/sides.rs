@@ -61,7 +61,8 @@ pub(super) fn mark_of(service: &Service) -> Option<&str> {
 impl Sides {
     /// As it is by what is on record.
     pub fn of(records: &Records) -> Self {
-        records.staged().map_or_else(Self::default, |staged| Self {
+        // What was promoted and then cut still counts by its mark.
+        records.last_staged.as_ref().map_or_else(Self::default, |(_, staged)| Self {
             two: staged.services.clone(),
             mark: staged.mark.clone(),
             side: Side::New,
@@ -111,6 +112,22 @@ impl Look {
     /// The same, looked at from the side of what is kept.
     pub fn seen_from_kept(&self) -> Self {
         self.seen_from(Sides { side: Side::Kept, ..self.sides.clone() })
+    }
+
+    /// The sets beside those that count that nobody wants: while something is staged, all but those that are kept.
+    pub fn left_over(&self) -> Vec<(ServiceName, &Service)> {
+        let kept: Vec<Option<String>> = match self.records.staged() {
+            Some(_) => self.seen_from_kept().services.into_iter().map(|set| set.id).collect(),
+            None => Vec::new(),
+        };
+        let left = self.beside.iter().filter(|set| !kept.contains(&set.id));
+        left.filter_map(|set| Some((name_of(set)?, set))).collect()
+    }
+
+    /// The services of which what is kept is not there.
+    pub fn lost(&self) -> Vec<&ServiceName> {
+        let there: Vec<ServiceName> = self.beside.iter().filter_map(name_of).collect();
+        self.sides.two.iter().filter(|name| !there.contains(name)).collect()
     }
 
     /// Whether the names of what is staged lead to it, and to nothing else.
