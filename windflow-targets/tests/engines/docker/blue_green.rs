@@ -369,3 +369,30 @@ async fn stacks_of_one_name_that_begin_at_the_same_moment_do_not_share_the_name_
     let all: std::collections::BTreeSet<&str> = names.lines().collect();
     assert_eq!((all.len(), names.lines().count()), (places.len(), places.len()), "{names}");
 }
+
+/// Of two applies at once the one that says it is done is what is there, and what would be promoted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_applies_at_once_the_one_that_is_done_is_staged() {
+    let place = Place::new();
+    let stack = shop("one").name;
+    place.target().deploy(&cx("one"), shop("one")).await.unwrap();
+    for round in 0..4_u64 {
+        let (first, second) = (place.target(), place.target());
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(150 * round)).await;
+            second.deploy(&cx("three"), shop("three")).await
+        };
+        let (a, b) = tokio::join!(async { first.deploy(&cx("two"), shop("two")).await }, later);
+        let told = format!("{round}: {a:?}, {b:?}");
+        assert!(a.is_err() || b.is_err(), "{told}");
+        if a.is_ok() || b.is_ok() {
+            let says = if a.is_ok() { "two" } else { "three" };
+            let observed = place.target().observe(&cx("look"), &stack).await.unwrap();
+            assert_eq!(observed.staged.map(|staged| staged.stack), Some(shop(says)), "{told}");
+            assert_eq!(shape(&place).await.3.as_deref(), Some(says), "{told}");
+        }
+        let _ = place.target().promote(&cx("no"), &stack, Promote::Abort).await;
+        place.target().deploy(&cx("same"), shop("one")).await.unwrap();
+        assert_eq!((webs(&place).len(), shape(&place).await.3.as_deref()), (1, Some("one")), "{told}");
+    }
+}

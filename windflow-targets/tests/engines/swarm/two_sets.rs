@@ -1,5 +1,7 @@
 //! What else is asked for while two sets of a service stand beside each other, or after whoever made them was cut.
 
+use std::time::Duration;
+
 use windflow_bed::Cut;
 use windflow_core::target::{
     Applied, Context, Desired, FileMount, FileObject, FileSource, PlanError, Promote, Restart, RestartPolicy, Stack,
@@ -161,4 +163,54 @@ async fn what_others_have_already_is_staged_after_a_cut_all_the_same() {
     assert!(target.apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
     place.proxy.heal().unwrap();
     assert_eq!(target.apply(&cx("two"), &plan).await.unwrap(), Applied::Staged { revision: 2, kept: 1 });
+}
+
+/// Of two that are asked for at once the one that says it is done is what is there, whoever that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_at_once_never_both_say_that_it_was_done() {
+    let place = Place::new();
+    let target = || place.target();
+    let one = shop(&place, "one");
+    target().deploy(&Context::new("one"), one.clone()).await.unwrap();
+    for round in 0..2_u64 {
+        let (two, three) = (shop(&place, "two"), shop(&place, "three"));
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(400 * round)).await;
+            target().deploy(&Context::new("three"), three.clone()).await
+        };
+        let (a, b) = tokio::join!(async { target().deploy(&Context::new("two"), two.clone()).await }, later);
+        let told = format!("{round}: {a:?}, {b:?}");
+        assert!(a.is_err() || b.is_err(), "{told}");
+        let staged = target().observe(&Context::new("look"), &one.name).await.unwrap().staged;
+        if a.is_ok() || b.is_ok() {
+            let wanted = if a.is_ok() { &two } else { &three };
+            let staged = staged.as_ref().map(|staged| &staged.stack);
+            assert_eq!(staged, Some(wanted), "{told}");
+            assert_eq!(says(&place, &one).await, if a.is_ok() { "two" } else { "three" }, "{told}");
+            assert_eq!(webs(&place).await.len(), 2, "{told}");
+        }
+        let number = staged.map(|staged| staged.number);
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(150 * round)).await;
+            target().promote(&Context::new("no"), &one.name, Promote::Abort).await
+        };
+        let go = async { target().promote(&Context::new("go"), &one.name, Promote::Promote).await };
+        let (yes, no) = tokio::join!(go, later);
+        let told = format!("{round}: {told}; {yes:?}, {no:?}");
+        let promoted = number.is_some() && matches!(&yes, Ok(Applied::Revision(done)) if *done == number);
+        let aborted = matches!(&no, Ok(Applied::Revision(_)));
+        assert!(!(promoted && aborted), "{told}");
+        // Whoever comes next finishes what is left.
+        let _ = target().promote(&Context::new("end"), &one.name, Promote::Abort).await;
+        let current = target().observe(&Context::new("look"), &one.name).await.unwrap().current.unwrap();
+        assert!(!promoted || Some(current.number) == number, "{told}");
+        target().deploy(&Context::new("same"), current.stack.clone()).await.unwrap();
+        let text = ["one", "two", "three"].into_iter().find(|text| shop(&place, text) == current.stack).unwrap();
+        assert_eq!(says(&place, &one).await, text, "{told}");
+        assert_eq!(webs(&place).await.len(), 1, "{told}");
+        if text != "one" {
+            target().deploy(&Context::new("back"), one.clone()).await.unwrap();
+            target().promote(&Context::new("back"), &one.name, Promote::Promote).await.unwrap();
+        }
+    }
 }
