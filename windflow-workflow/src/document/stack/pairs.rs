@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::{Cx, Names, plain, text};
+use super::units;
 use crate::document::decode::At;
 use crate::document::source::Span;
 use crate::document::tree::{Entry, Kind, Node};
@@ -90,6 +91,14 @@ pub(super) fn hosts(at: &At<'_>, cx: &mut Cx<'_>) -> Option<Node> {
         let address = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
         if name.is_empty() || name.contains([':', '=']) || address.is_empty() || address.contains([',', ' ']) {
             at.hinted(cx.problems, "does not name a host and its address", "write \"name=1.2.3.4\"");
+            return;
+        }
+        // The engine knows that one by itself.
+        if address != "host-gateway"
+            && let Err(wrong) = units::address(address)
+        {
+            let (message, hint) = wrong.split_once("; ").unwrap_or((&wrong, ""));
+            at.hinted(cx.problems, message, hint);
             return;
         }
         found.entry(format!("{name}={address}")).or_insert(at.node.span);

@@ -41,7 +41,7 @@ pub(super) static SERVICE: Table = Table {
         key("domainname", Shape::Text),
         key("mac_address", Shape::Word),
         key("extra_hosts", Shape::Hosts).unique(whole),
-        key("dns", Shape::TextOrTexts).unique(by_key),
+        key("dns", Shape::Addresses).unique(by_key),
         key("dns_opt", Shape::Texts).unique(by_key),
         key("dns_search", Shape::TextOrTexts).unique(by_key),
         key("links", Shape::Texts).unique(by_key),

@@ -35,6 +35,8 @@ pub(super) enum Shape {
     Mode,
     /// Where something is in a network, `10.0.0.5`.
     Address,
+    /// One of these or a list of them.
+    Addresses,
     /// Which addresses a network has, `10.0.0.0/24`.
     Subnet,
     /// The path of a file or folder of this machine.
@@ -240,6 +242,10 @@ fn written(at: &At<'_>, shape: &Shape, cx: &mut Cx<'_>) -> Option<Node> {
             Kind::Map(_) => at.expected(cx.problems, "text or a list"),
             Kind::List(_) => texts(at, cx),
         },
+        Shape::Addresses => {
+            let each: Vec<Node> = at.one_or_many().iter().filter_map(|at| long(at, &Shape::Address, cx)).collect();
+            Some(Node::new(span, Kind::List(each)))
+        }
         Shape::Pairs(names) => super::pairs::pairs(at, *names, cx),
         Shape::Hosts => super::pairs::hosts(at, cx),
         Shape::Map(shape) => {
