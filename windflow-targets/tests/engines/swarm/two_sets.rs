@@ -169,7 +169,7 @@ async fn what_others_have_already_is_staged_after_a_cut_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_at_once_never_both_say_that_it_was_done() {
     let place = Place::new();
-    let target = || place.target();
+    let target = || place.hasty();
     let one = shop(&place, "one");
     target().deploy(&Context::new("one"), one.clone()).await.unwrap();
     for round in 0..2_u64 {
