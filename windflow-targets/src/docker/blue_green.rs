@@ -25,12 +25,7 @@ pub(super) fn obstacles(service: &Service) -> Vec<(String, String)> {
     if !is_blue_green(service) {
         return found;
     }
-    let mut say = |path: String, why: &str| {
-        found.push((
-            path,
-            format!("{why}: with 'blue_green' two sets stand beside each other; 'recreate' needs one only"),
-        ));
-    };
+    let mut say = |path: String, why: &str| found.push((path, staged::for_one_only(why)));
     if service.container_name.is_some() {
         say("container_name".to_owned(), "two containers cannot have one name");
     }

@@ -161,18 +161,18 @@ pub(crate) fn is_blue_green(service: &Service) -> bool {
     service.rollout.as_ref().and_then(|rollout| rollout.strategy) == Some(Strategy::BlueGreen)
 }
 
+/// Why something can be had by one set only, and what to do.
+pub(crate) fn for_one_only(why: &str) -> String {
+    format!("{why}: with 'blue_green' two sets stand beside each other; 'recreate' needs one only")
+}
+
 /// What keeps two sets of a service from standing beside each other, by path within it.
 pub(crate) fn obstacles(service: &Service) -> Vec<(String, String)> {
     let mut found = Vec::new();
     if !is_blue_green(service) {
         return found;
     }
-    let mut say = |path: String, why: &str| {
-        found.push((
-            path,
-            format!("{why}: with 'blue_green' two sets stand beside each other; 'recreate' needs one only"),
-        ));
-    };
+    let mut say = |path: String, why: &str| found.push((path, for_one_only(why)));
     for (n, port) in service.ports.iter().enumerate() {
         if let Some(published) = port.published {
             say(format!("ports[{n}]"), &format!("port {published} can be published by one set only"));
