@@ -18,13 +18,14 @@ use super::look::{Found, Seen};
 use super::meaning::Meaning;
 use super::observe::differing;
 use super::prepare::Prepared;
-use super::records::{self, Doing};
+use super::records;
 use super::removal::Nameless;
 use super::rollout::{count, go_down, is_right, wanted};
 use super::take_down::Going;
 use super::target::DockerTarget;
 use super::work::{Work, refused_by_the_engine};
 use super::{blue_green, nameless, parts, staged};
+use crate::engine::doing::Doing;
 
 /// How often an apply looks whether its work is complete.
 const PASSES: usize = 3;
@@ -64,7 +65,7 @@ impl DockerTarget {
         if let Desired::Present(stack) = &plan.desired {
             self.reword(stack, &mut seen);
         }
-        let mine = Doing { intent: plan.intent(), key: cx.key().to_owned() };
+        let mine = Doing::applying(plan, cx);
         let continues = seen.doing.as_ref() == Some(&mine);
         let meaning = self.meaning(cx, &plan.desired, &seen).await?;
         let changes = self.changes(cx, &plan.desired, &observed, &seen, &meaning);

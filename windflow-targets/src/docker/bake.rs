@@ -21,10 +21,11 @@ use super::events::{AT_THE_LATEST, News};
 use super::look::Seen;
 use super::meaning::Meaning;
 use super::prepare::Prepared;
-use super::records::{self, Doing};
+use super::records;
 use super::staged;
 use super::target::DockerTarget;
-use crate::engine::staged::{Meant, Staged, decision, is_blue_green, nothing_staged_yet};
+use crate::engine::doing::Doing;
+use crate::engine::staged::{Meant, Staged, is_blue_green, nothing_staged_yet};
 
 /// The services of which a stack keeps the old set.
 pub(super) fn staged_services<'a>(stack: &'a Stack, seen: &'a Seen) -> impl Iterator<Item = &'a ServiceName> {
@@ -276,12 +277,10 @@ impl DockerTarget {
             if seen.promoted {
                 staged::forget(engine, owner, stack).await?;
             }
-            // What is on record as being done may be this, or an apply, cut at its very end.
-            let is_over = |doing: &Doing| {
-                seen.promoted || doing.intent == mine.intent || seen.current().is_some_and(|now| now.key == doing.key)
-            };
             match &seen.doing {
-                Some(doing) if is_over(doing) => records::end(engine, owner, stack).await?,
+                Some(doing) if seen.promoted || doing.is_over(seen.current()) => {
+                    records::end(engine, owner, stack).await?
+                }
                 Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
                 None => {}
             }
@@ -309,8 +308,7 @@ impl DockerTarget {
 
     fn deciding(&self, cx: &Context, stack: &StackName, verdict: Promote, seen: &Seen) -> Doing {
         let latest = seen.latest().map(|latest| latest.number);
-        let intent = decision(&self.config.owner, &self.config.name, stack, verdict, latest);
-        Doing { intent, key: cx.key().to_owned() }
+        Doing::deciding(cx, &self.config.owner, &self.config.name, stack, verdict, latest)
     }
 
     /// What is there of the staged revision only.

@@ -10,8 +10,9 @@ use windflow_core::target::{Revision, Service, Stack, TargetError};
 use windflow_core::{OwnerId, ServiceName, StackName};
 
 use super::podman;
-use super::records::{Adopted, Adoption, Doing, Records, Unreadable};
+use super::records::{Adopted, Adoption, Records, Unreadable};
 use super::render::keeping_restart;
+use crate::engine::doing::Doing;
 use crate::engine::staged::Staged;
 use crate::engine::{Engine, Identity, Image, identity, mark};
 

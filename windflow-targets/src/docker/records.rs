@@ -7,10 +7,11 @@ use bollard::models::{Volume, VolumeCreateRequest};
 use bollard::query_parameters::RemoveVolumeOptions;
 use serde::{Deserialize, Serialize};
 use windflow_core::target::{Revision, Service, TargetError, TargetErrorKind};
-use windflow_core::{ContentHash, OwnerId, ServiceName, StackName};
+use windflow_core::{OwnerId, ServiceName, StackName};
 
 use super::look::Seen;
 use super::names;
+use crate::engine::doing::Doing;
 use crate::engine::staged::Staged;
 use crate::engine::{Engine, mark};
 
@@ -18,13 +19,6 @@ use crate::engine::{Engine, mark};
 const KEPT: usize = 10;
 /// How many numbers may be somebody else's before it is given up: another writer has one or two.
 const TRIES: u64 = 20;
-
-/// What an apply that is under way intends, and its key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Doing {
-    pub intent: ContentHash,
-    pub key: String,
-}
 
 /// What was taken over: it cannot be given labels any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

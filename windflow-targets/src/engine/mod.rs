@@ -2,6 +2,7 @@
 //! answers mean, how images come to it, and what it is handed.
 
 mod connection;
+pub(crate) mod doing;
 mod endpoint;
 mod exec;
 mod failure;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use windflow_core::target::{
-    Applied, Change, ChangeKind, MountKind, Order, Plan, Promote, Revision, Service, Stack, Strategy, TargetError,
+    Applied, Change, ChangeKind, MountKind, Order, Plan, Revision, Service, Stack, Strategy, TargetError,
     TargetErrorKind, diff,
 };
-use windflow_core::{ContentHash, OwnerId, ServiceName, StackName, TargetName, Timestamp};
+use windflow_core::{ServiceName, StackName, TargetName, Timestamp};
 
 /// A revision that runs and has the traffic, beside the one that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,20 +133,6 @@ impl Staged {
 
 fn line(note: String) -> Change {
     Change::new(ChangeKind::Update, "rollout").note(note)
-}
-
-/// What is on record as intended by whoever promotes or aborts: the staged revision, or the current one that was it.
-pub(crate) fn decision(
-    owner: &OwnerId,
-    target: &TargetName,
-    stack: &StackName,
-    verdict: Promote,
-    latest: Option<u64>,
-) -> ContentHash {
-    ContentHash::of_value(&serde_json::json!({
-        "owner": owner, "target": target, "stack": stack, "verdict": verdict,
-        "of": latest.filter(|_| verdict == Promote::Promote),
-    }))
 }
 
 /// There is nothing to promote or abort, and an apply may come to stage something.

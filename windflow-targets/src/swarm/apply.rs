@@ -14,11 +14,12 @@ use super::bake_plan::{in_the_way, to_stage};
 use super::converge::Track;
 use super::look::{Look, name_of};
 use super::observe;
-use super::records::{Doing, Records};
+use super::records::Records;
 use super::render::Bound;
 use super::services::superfluous;
 use super::sides::{mark_for, mark_of};
 use crate::engine::NO_MANAGER;
+use crate::engine::doing::Doing;
 use crate::engine::values::Values;
 
 impl SwarmTarget {
@@ -43,7 +44,7 @@ impl SwarmTarget {
             return Ok(Applied::Nothing);
         }
         let observed = self.in_force(name, &look);
-        let mine = Doing::of(plan, cx);
+        let mine = Doing::applying(plan, cx);
         if let Some(stack) = is_baking(&plan.desired, &look) {
             return Box::pin(self.apply_while_baking(cx, plan, stack, &observed, &look, &mine)).await;
         }

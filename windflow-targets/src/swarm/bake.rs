@@ -23,10 +23,11 @@ use super::SwarmTarget;
 use super::converge::{Track, stopped};
 use super::health::{Trouble, judge};
 use super::look::{Look, label, name_of};
-use super::records::{Doing, Records};
+use super::records::Records;
 use super::sides::{Side, Sides, is_named, mark_for, without_names};
 use super::take_down::grace;
-use crate::engine::staged::{Meant, Staged, decision, nothing_staged_yet};
+use crate::engine::doing::Doing;
+use crate::engine::staged::{Meant, Staged, nothing_staged_yet};
 use crate::engine::values::Values;
 use crate::engine::{listing, mark};
 
@@ -301,19 +302,14 @@ impl SwarmTarget {
         let records = &look.records;
         self.check_staged(stack, records)?;
         let latest = records.latest().map(|latest| latest.number);
-        let intent = decision(&self.config.owner, &self.config.name, stack, verdict, latest);
-        let mine = Doing { intent, key: cx.key().to_owned() };
+        let mine = Doing::deciding(cx, &self.config.owner, &self.config.name, stack, verdict, latest);
         let Some(staged) = records.staged() else {
             if let (true, Some(current)) = (records.is_promoted(), records.current()) {
                 self.end_promotion(cx, &current.stack, records).await?;
                 return Ok(Applied::Nothing);
             }
-            // What is on record as being done may be this, or an apply, cut at its very end.
-            let is_over = |doing: &Doing| {
-                doing.intent == mine.intent || records.current().is_some_and(|now| now.key == doing.key)
-            };
             match &records.doing {
-                Some((_, doing)) if is_over(doing) => self.done(stack, doing).await?,
+                Some((_, doing)) if doing.is_over(records.current()) => self.done(stack, doing).await?,
                 Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
                 None => {}
             }

@@ -9,11 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use bollard::errors::Error;
 use bollard::models::{Config, ConfigSpec};
 use serde::{Deserialize, Serialize};
-use windflow_core::target::{Context, Plan, Revision, Stack, TargetError, TargetErrorKind};
-use windflow_core::{ContentHash, StackName};
+use windflow_core::StackName;
+use windflow_core::target::{Context, Revision, Stack, TargetError, TargetErrorKind};
 
 use super::SwarmTarget;
 use super::names;
+use crate::engine::doing::Doing;
 use crate::engine::mark;
 use crate::engine::staged::Staged;
 
@@ -34,19 +35,6 @@ const STAGED: &str = "staged";
 
 /// The record of what was taken over.
 pub(super) const ADOPTED: &str = "adopted";
-
-/// What an apply intends, and under which key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Doing {
-    pub intent: ContentHash,
-    pub key: String,
-}
-
-impl Doing {
-    pub fn of(plan: &Plan, cx: &Context) -> Self {
-        Self { intent: plan.intent(), key: cx.key().to_owned() }
-    }
-}
 
 /// Networks and volumes that were there before us: they cannot be labelled, so it is kept which they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -376,8 +364,8 @@ impl SwarmTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use windflow_core::Timestamp;
     use windflow_core::target::{EnvValue, Service};
+    use windflow_core::{ContentHash, Timestamp};
 
     fn kept(revision: &Revision) -> Config {
         let data = packed(serde_json::to_vec(revision).unwrap());
@@ -420,7 +408,7 @@ mod tests {
         assert_eq!((whole.base().map(|base| base.number), whole.are_lost()), (Some(2), false));
         let mut damaged = Records::read(&[numbered(1, None), numbered(2, Some(b"{"))]);
         assert_eq!((damaged.current().map(|current| current.number), damaged.base()), (Some(1), None));
-        let doing = Doing { intent: ContentHash::of(b"it"), key: "key".to_owned() };
+        let doing = Doing { intent: ContentHash::of(b"it"), key: "key".to_owned(), decides: false };
         damaged.doing = Some(("id".to_owned(), doing.clone()));
         assert!(damaged.are_lost(), "an update that goes on after a cut takes nothing down either");
         let first = Records { doing: Some(("id".to_owned(), doing)), ..Records::default() };

@@ -46,6 +46,11 @@ impl Call {
             status: None,
         }
     }
+
+    /// Whether it is one of this method and path, where `*` stands for one part of it.
+    pub(super) fn is(&self, method: &str, path: &str) -> bool {
+        self.method == method && matches(path, &self.path)
+    }
 }
 
 fn mutates(method: &str, path: &str) -> bool {

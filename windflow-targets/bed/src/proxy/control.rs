@@ -57,14 +57,23 @@ struct State {
     calls: Vec<Call>,
     /// How many calls have been forgotten: the number of the first one that is kept.
     forgotten: u64,
-    /// How many more requests that change something are let through, and what then.
-    plan: Option<(usize, Cut)>,
+    plan: Option<Planned>,
     is_cut: bool,
     /// Whose process ends with the connections when they are cut.
     client: Option<Pid>,
     mode: Mode,
     /// Ends every connection of the time up to now.
     broken: CancellationToken,
+}
+
+/// When everything is to be cut off.
+#[derive(Clone, Copy, Debug)]
+struct Planned {
+    /// Which one of the requests that are meant it is; the first is 1.
+    left: usize,
+    cut: Cut,
+    /// The method and the path of those that are meant, where not all are that may change something.
+    of: Option<(&'static str, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -98,11 +107,12 @@ impl Shared {
         let id = state.forgotten + state.calls.len() as u64;
         let mut step = Step::Pass;
         if call.mutates
-            && let Some((left, cut)) = state.plan
+            && let Some(plan) = state.plan
+            && plan.of.is_none_or(|(method, path)| call.is(method, path))
         {
-            state.plan = (left > 1).then_some((left - 1, cut));
-            step = match cut {
-                _ if left > 1 => Step::Pass,
+            state.plan = (plan.left > 1).then_some(Planned { left: plan.left - 1, ..plan });
+            step = match plan.cut {
+                _ if plan.left > 1 => Step::Pass,
                 Cut::Before => Step::CutBefore,
                 Cut::After => Step::CutAfter,
             };
@@ -246,7 +256,13 @@ impl Proxy {
     /// At the `n`-th request from now on (the first is 1) that may change something, ends every connection and refuses new
     /// ones, as if the client's process had died there. Until [`heal`](Self::heal).
     pub fn cut_at(&self, n: usize, when: Cut) {
-        self.shared.state().plan = Some((n, when));
+        self.shared.state().plan = Some(Planned { left: n, cut: when, of: None });
+    }
+
+    /// The same, where only requests of this method and path count, and may change something: `("DELETE", "/configs/*")`. `*`
+    /// stands for one part of a path.
+    pub fn cut_at_call(&self, n: usize, method: &'static str, path: &'static str, when: Cut) {
+        self.shared.state().plan = Some(Planned { left: n, cut: when, of: Some((method, path)) });
     }
 
     /// Kills this process at the moment of the next cut, before its connections end. The caller holds it: a child that has

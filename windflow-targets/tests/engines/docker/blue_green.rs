@@ -352,6 +352,26 @@ async fn abort_says_that_nothing_is_staged_yet_where_an_apply_was_cut() {
     assert_eq!(place.target().promote(&cx("nothing"), &stack, Promote::Abort).await.unwrap(), Applied::Nothing);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_that_was_cut_leaves_nothing_that_could_be_promoted() {
+    let place = Place::new();
+    let (target, stack) = (place.target(), shop("one").name);
+    target.deploy(&cx("one"), shop("one")).await.unwrap();
+    let blue = webs(&place);
+    // Green is gone, and what is staged is on record still; or only that it is aborted is.
+    let why = "web: a container of it is gone".to_owned();
+    for (removed, told) in [(1, Applied::RolledBack { to: Some(1), why }), (2, Applied::Nothing)] {
+        target.deploy(&cx("two"), shop("two")).await.unwrap();
+        place.proxy.cut_at_call(removed, "DELETE", "/volumes/*", Cut::Before);
+        assert!(target.promote(&cx("no"), &stack, Promote::Abort).await.is_err() && place.proxy.is_cut());
+        place.proxy.heal().unwrap();
+        assert_eq!(webs(&place), blue);
+        assert_eq!(target.promote(&cx("yes"), &stack, Promote::Promote).await.unwrap(), told);
+        assert_eq!(webs(&place), blue);
+        assert_eq!(target.promote(&cx("more"), &stack, Promote::Promote).await.unwrap(), Applied::Nothing);
+    }
+}
+
 /// Of the first set that such a stack has, networks are made twice, to have their address ranges for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stacks_of_one_name_that_begin_at_the_same_moment_do_not_share_the_name_of_a_network() {
