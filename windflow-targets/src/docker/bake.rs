@@ -99,8 +99,11 @@ impl DockerTarget {
                 return decided.ok_or_else(|| self.overtaken(stack));
             };
             if seen.doing.as_ref() != Some(mine) {
-                // Somebody promotes or aborts it at this moment: what comes of that is what comes of this.
-                if overtaken_at.get_or_insert_with(Instant::now).elapsed() > self.config.health_timeout {
+                // Somebody promotes or aborts it at this moment: what comes of that is what comes of this. What comes of
+                // another apply is nobody's guess.
+                if seen.doing.as_ref().is_some_and(|doing| !doing.decides)
+                    || overtaken_at.get_or_insert_with(Instant::now).elapsed() > self.config.health_timeout
+                {
                     return Err(self.overtaken(stack));
                 }
                 before = Some(staged);

@@ -127,9 +127,13 @@ impl SwarmTarget {
                 let decided = before.and_then(|before| before.decided(look.records.current()));
                 return decided.ok_or_else(|| self.overtaken(stack));
             };
-            if look.records.doing.as_ref().is_none_or(|(_, doing)| doing != mine) {
-                // Somebody promotes or aborts it at this moment: what comes of that is what comes of this.
-                if overtaken_at.get_or_insert_with(Instant::now).elapsed() > self.config.health_timeout {
+            let doing = look.records.doing.as_ref().map(|(_, doing)| doing);
+            if doing != Some(mine) {
+                // Somebody promotes or aborts it at this moment: what comes of that is what comes of this. What comes of
+                // another apply is nobody's guess.
+                if doing.is_some_and(|doing| !doing.decides)
+                    || overtaken_at.get_or_insert_with(Instant::now).elapsed() > self.config.health_timeout
+                {
                     return Err(self.overtaken(stack));
                 }
                 before = Some(staged);

@@ -184,17 +184,23 @@ async fn what_loses_its_health_while_it_bakes_is_aborted_and_what_keeps_it_is_pr
     target.deploy(&cx("one"), shop("one")).await.unwrap();
     let blue = id_of(&target, &stack, "web").await;
 
-    let baking = tokio::spawn({
+    let apply = |key: &'static str| {
         let target = place.target();
-        async move { target.deploy(&cx("two"), baked("two", Duration::from_secs(600))).await }
-    });
+        tokio::spawn(async move { target.deploy(&cx(key), baked("two", Duration::from_secs(600))).await })
+    };
+    let baking = apply("two");
     let until = Instant::now() + Duration::from_secs(60);
     while target.observe(&cx("look"), &stack).await.unwrap().staged.is_none() {
         assert!(Instant::now() < until && !baking.is_finished(), "never staged");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // Another apply watches it from now on: the first says so, long before anybody would be given up.
+    let watching = apply("again");
+    let lost = tokio::time::timeout(Duration::from_secs(30), baking).await.expect("it is said soon");
+    let lost = lost.unwrap().unwrap_err().to_string();
+    assert!(lost.contains("somebody else changes this stack"), "{lost}");
     docker(&["exec", &id_of(&target, &stack, "web").await, "rm", "/w/index.html"]);
-    let back = baking.await.unwrap().unwrap();
+    let back = watching.await.unwrap().unwrap();
     let Applied::RolledBack { to: Some(1), why } = &back else { panic!("{back:?}") };
     assert!(why.contains("web") && why.contains("the page is gone"), "{why}");
     assert_eq!(webs(&place), *std::slice::from_ref(&blue));

@@ -162,10 +162,11 @@ async fn what_loses_its_health_while_it_bakes_is_aborted_and_what_keeps_it_is_pr
     target.deploy(&cx("one"), shop(&place, "one")).await.unwrap();
     let blue = webs(&place).await;
 
-    let baking = tokio::spawn({
+    let apply = |key: &'static str| {
         let (target, two) = (place.target(), baked(&place, "two", Duration::from_secs(600)));
-        async move { target.deploy(&Context::new("two"), two).await }
-    });
+        tokio::spawn(async move { target.deploy(&Context::new(key), two).await })
+    };
+    let baking = apply("two");
     let until = Instant::now() + Duration::from_secs(60);
     let bakes = || async {
         let plan =
@@ -176,8 +177,13 @@ async fn what_loses_its_health_while_it_bakes_is_aborted_and_what_keeps_it_is_pr
         assert!(Instant::now() < until && !baking.is_finished(), "never staged");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // Another apply watches it from now on: the first says so, long before anybody would be given up.
+    let watching = apply("again");
+    let lost = tokio::time::timeout(Duration::from_secs(30), baking).await.expect("it is said soon");
+    let lost = lost.unwrap().unwrap_err().to_string();
+    assert!(lost.contains("somebody else changes this stack"), "{lost}");
     docker_says(&["exec", &id_of(&target, &stack, "web").await, "rm", "/w/index.html"]);
-    let back = baking.await.unwrap().unwrap();
+    let back = watching.await.unwrap().unwrap();
     let Applied::RolledBack { to: Some(1), why } = &back else { panic!("{back:?}") };
     assert!(why.contains("web") && why.contains("unhealthy"), "{why}");
     assert_eq!(webs(&place).await, blue);
