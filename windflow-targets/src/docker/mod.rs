@@ -4,6 +4,7 @@
 //! back without calling anybody (`observe`, `render`), and works on the difference (`apply`, `converge`, `rollout`).
 //! What it must remember lies on the engine: labels of the containers, and of empty volumes (`records`).
 
+mod address;
 mod adopt;
 mod apply;
 mod bake;

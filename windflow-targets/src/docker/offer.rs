@@ -5,7 +5,7 @@ use windflow_core::target::{
     Capabilities, Feature, FileMount, FileObject, Mode, MountKind, Probe, Service, Stack, diff,
 };
 
-use crate::engine::{gives_away, name_problem, policy_problem, too_little, volumes_give_away};
+use crate::engine::{gives_away, name_problem, no_engine_takes, policy_problem, volumes_give_away};
 
 /// The most instances of one service.
 const MOST_REPLICAS: u32 = 1000;
@@ -83,6 +83,7 @@ pub(super) fn refusals(
         problems.extend(volumes_give_away(stack).into_iter().map(|(path, what)| (path, not_allowed(&what))));
     }
     problems.extend(taken_twice(stack));
+    problems.extend(super::address::out_of_range(stack));
     problems
 }
 
@@ -215,7 +216,7 @@ fn not_here(service: &Service, found: &mut Vec<(String, String)>) {
         found.push(("resources".to_owned(), "Docker counts no generic resources; a Swarm does".to_owned()));
     }
     found.extend(super::blue_green::obstacles(service));
-    found.extend(too_little(service, LEAST_MEMORY));
+    found.extend(no_engine_takes(service, LEAST_MEMORY));
     for (n, mount) in service.volumes.iter().enumerate() {
         if matches!(mount.kind, MountKind::Npipe | MountKind::Cluster | MountKind::Image) {
             found.push((format!("volumes[{n}].type"), "only volumes, paths and memory are offered".to_owned()));

@@ -13,13 +13,13 @@ pub(crate) mod listing;
 mod logs;
 pub(crate) mod mark;
 mod moment;
+mod no_engine;
 mod reference;
 mod registry;
 mod root;
 #[cfg(feature = "docker-ssh")]
 mod ssh;
 pub(crate) mod staged;
-mod too_little;
 pub(crate) mod values;
 
 pub(crate) use connection::Engine;
@@ -31,11 +31,11 @@ pub(crate) use image::{Image, ensure, local, policy_problem};
 pub(crate) use last_look::LastLook;
 pub(crate) use logs::lines;
 pub(crate) use moment::parse_moment;
+pub(crate) use no_engine::no_engine_takes;
 pub(crate) use reference::name_problem;
 pub(crate) use registry::credentials;
 pub use registry::{RegistryLogin, RegistryLogins};
 pub(crate) use root::{gives_away, volumes_give_away};
-pub(crate) use too_little::too_little;
 
 /// The lowest version of the engine's interface that is talked to: Docker 20.10.
 pub const MINIMUM_API: (usize, usize) = (1, 41);

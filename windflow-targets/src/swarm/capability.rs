@@ -7,7 +7,7 @@ use windflow_core::target::{
 };
 
 use crate::engine::staged::{is_blue_green, obstacles};
-use crate::engine::{gives_away, mark, name_problem, too_little, volumes_give_away};
+use crate::engine::{gives_away, mark, name_problem, no_engine_takes, volumes_give_away};
 
 /// The least memory a Swarm takes for a bound of a task.
 const LEAST_MEMORY: u64 = 4 * 1024 * 1024;
@@ -139,7 +139,7 @@ impl Problems {
             let why = "a Swarm cannot take an image's entrypoint away: name the program itself as 'entrypoint'";
             self.push("entrypoint", why);
         }
-        for (path, why) in too_little(service, LEAST_MEMORY) {
+        for (path, why) in no_engine_takes(service, LEAST_MEMORY) {
             self.push(&path, why);
         }
         if service.resources.reservations.pids.is_some() {

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking and says what it did"
 )]
 
+mod cuts;
 mod docker;
 #[cfg(feature = "nodes")]
 mod nodes;

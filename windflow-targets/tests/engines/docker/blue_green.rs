@@ -3,15 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use windflow_bed::Cut;
+use windflow_bed::{Cut, Proxy};
 use windflow_core::StackName;
 use windflow_core::target::{
     Applied, Condition, Desired, Mount, MountKind, PlanError, PortMapping, Promote, Rollout, Service, Stack, Strategy,
-    Target as _, TargetErrorKind, TargetExt as _, Volume,
+    Target, TargetErrorKind, TargetExt as _, Volume,
 };
 use windflow_targets::docker::DockerTarget;
 
 use super::place::{Place, cx, docker, docker_may_fail, idle, name, needing, shell, stack, with_check};
+use crate::cuts::{TwoSets, every_cut_is_finished_by_the_same_again};
 
 /// A service that says this, and is healthy for as long as nobody takes a file away.
 fn page(says: &str) -> Service {
@@ -245,96 +246,38 @@ async fn what_cannot_stand_beside_another_is_refused_by_path() {
     assert!(problems[0].1.contains("18472") && problems[0].1.contains("blue_green"), "{refused}");
 }
 
-/// What is done to a stack of two revisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
-    Stage,
-    Promote,
-    Abort,
-    Destroy,
-}
-
-const ACTS: [Act; 4] = [Act::Stage, Act::Promote, Act::Abort, Act::Destroy];
-
-impl Act {
-    async fn on(self, place: &Place) -> Result<Applied, PlanError> {
-        let (target, stack) = (place.target(), shop("").name);
-        Ok(match self {
-            Self::Stage => target.deploy(&cx("stage"), shop("two")).await?,
-            Self::Promote => target.promote(&cx("promote"), &stack, Promote::Promote).await?,
-            Self::Abort => target.promote(&cx("abort"), &stack, Promote::Abort).await?,
-            Self::Destroy => target.destroy(&cx("destroy"), &stack).await?,
-        })
+impl TwoSets for Place {
+    fn new() -> Self {
+        Self::new()
     }
 
-    /// What must be there before it.
-    async fn prepare(self, place: &Place) {
-        place.target().deploy(&cx("one"), shop("one")).await.unwrap();
-        if self != Self::Stage {
-            place.target().deploy(&cx("two"), shop("two")).await.unwrap();
-        }
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    fn target(&self) -> impl Target {
+        self.target()
+    }
+
+    fn shop(&self, says: &str) -> Stack {
+        shop(says)
+    }
+
+    async fn sorts(&self) -> Vec<String> {
+        let mut sorts: Vec<String> =
+            self.marked(None).iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
+        sorts.sort();
+        sorts
+    }
+
+    fn says(&self, instance: &str) -> String {
+        docker(&["exec", instance, "wget", "-q", "-O", "-", "http://web/"])
     }
 }
 
-/// How it looks: the sorts of objects, which revisions, and what the page says.
-async fn shape(place: &Place) -> (Vec<String>, Option<u64>, Option<u64>, Option<String>) {
-    let mut sorts: Vec<String> =
-        place.marked(None).iter().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
-    sorts.sort();
-    let observed = place.target().observe(&cx("look"), &shop("").name).await.unwrap();
-    let load = observed.services.get(&name("load")).map(|service| service.instances[0].id.clone());
-    let says = load.map(|load| docker(&["exec", &load, "wget", "-q", "-O", "-", "http://web/"]));
-    (sorts, observed.current.map(|r| r.number), observed.staged.map(|r| r.number), says)
-}
-
-/// All of them with `WINDFLOW_CUTS=all`, otherwise two of each act, others each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_call_is_the_last_one_the_same_again_finishes_it() {
-    let all = std::env::var("WINDFLOW_CUTS").as_deref() == Ok("all");
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let now = usize::try_from(now).unwrap();
-    let (mut tried, mut not_cut) = (0, 0);
-    for act in ACTS {
-        let place = Place::new();
-        act.prepare(&place).await;
-        place.proxy.forget();
-        act.on(&place).await.unwrap();
-        let calls = place.proxy.mutations();
-        let expected = shape(&place).await;
-        drop(place);
-        assert!(calls >= 4, "{act:?}: {calls} calls");
-        let mut cuts: Vec<(usize, Cut)> = (1..=calls).flat_map(|n| [(n, Cut::Before), (n, Cut::After)]).collect();
-        if !all {
-            let first = now % cuts.len();
-            cuts = [first, (first + calls) % cuts.len()].map(|n| cuts[n]).into();
-        }
-        for (call, cut) in cuts {
-            let place = Place::new();
-            act.prepare(&place).await;
-            place.proxy.forget();
-            place.proxy.cut_at(call, cut);
-            let done = act.on(&place).await;
-            let lines = place.proxy.calls().into_iter().filter(|call| call.mutates);
-            let calls: Vec<String> =
-                lines.map(|call| format!("{} {} {:?}", call.method, call.path, call.status)).collect();
-            let told = format!("{act:?}, cut {cut:?} call {call}: {done:?}, {calls:#?}");
-            if place.proxy.is_cut() {
-                place.proxy.heal().unwrap();
-                let again = act.on(&place).await;
-                assert!(again.is_ok(), "{again:?}: {told}");
-            } else {
-                // What an engine under load could not do it is asked again, so the same work may take a call or two less
-                // today than when it was counted.
-                assert!(done.is_ok(), "{told}");
-                place.proxy.heal().unwrap();
-                not_cut += 1;
-            }
-            assert_eq!(shape(&place).await, expected, "{told}");
-            tried += 1;
-        }
-    }
-    println!("{tried} cuts, {not_cut} of them too late");
-    assert!(not_cut * 4 <= tried, "{not_cut} of {tried} were not cut at all");
+    every_cut_is_finished_by_the_same_again::<Place>(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -415,10 +358,12 @@ async fn of_two_applies_at_once_the_one_that_is_done_is_staged() {
             let says = if a.is_ok() { "two" } else { "three" };
             let observed = place.target().observe(&cx("look"), &stack).await.unwrap();
             assert_eq!(observed.staged.map(|staged| staged.stack), Some(shop(says)), "{told}");
-            assert_eq!(shape(&place).await.3.as_deref(), Some(says), "{told}");
+            let load = id_of(&place.target(), &stack, "load").await;
+            assert_eq!(place.says(&load), says, "{told}");
         }
         let _ = place.target().promote(&cx("no"), &stack, Promote::Abort).await;
         place.target().deploy(&cx("same"), shop("one")).await.unwrap();
-        assert_eq!((webs(&place).len(), shape(&place).await.3.as_deref()), (1, Some("one")), "{told}");
+        let load = id_of(&place.target(), &stack, "load").await;
+        assert_eq!((webs(&place).len(), place.says(&load).as_str()), (1, "one"), "{told}");
     }
 }

@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use windflow_bed::Cut;
+use windflow_bed::{Cut, Proxy};
 use windflow_core::StackName;
 use windflow_core::target::{
     Applied, Context, Desired, FileMount, FileObject, FileSource, HealthCheck, Mount, MountKind, Order, PlanError,
-    PortMapping, Probe, Promote, Rollout, Service, Stack, Strategy, Target as _, TargetErrorKind, TargetExt as _,
+    PortMapping, Probe, Promote, Rollout, Service, Stack, Strategy, Target, TargetErrorKind, TargetExt as _,
     UpdateConfig, Volume,
 };
 use windflow_targets::swarm::SwarmTarget;
 
 use super::place::{Place, docker, docker_says, marked, services, sh};
+use crate::cuts::{TwoSets, every_cut_is_finished_by_the_same_again};
 
 /// A service that says this, and is healthy for as long as nobody takes a file away.
 fn page(says: &str) -> Service {
@@ -273,93 +274,38 @@ async fn what_cannot_stand_beside_another_is_refused_by_path() {
     assert!(problems[0].1.contains("18473") && problems[0].1.contains("blue_green"), "{refused}");
 }
 
-/// What is done to a stack of two revisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
-    Stage,
-    Promote,
-    Abort,
-    Destroy,
-}
-
-const ACTS: [Act; 4] = [Act::Stage, Act::Promote, Act::Abort, Act::Destroy];
-
-impl Act {
-    async fn on(self, place: &Place) -> Result<Applied, PlanError> {
-        let (target, stack) = (place.target(), shop(place, "").name);
-        Ok(match self {
-            Self::Stage => target.deploy(&Context::new("stage"), shop(place, "two")).await?,
-            Self::Promote => target.promote(&Context::new("promote"), &stack, Promote::Promote).await?,
-            Self::Abort => target.promote(&Context::new("abort"), &stack, Promote::Abort).await?,
-            Self::Destroy => target.destroy(&Context::new("destroy"), &stack).await?,
-        })
+impl TwoSets for Place {
+    fn new() -> Self {
+        Self::new()
     }
 
-    /// What must be there before it.
-    async fn prepare(self, place: &Place) {
-        place.target().deploy(&Context::new("one"), shop(place, "one")).await.unwrap();
-        if self != Self::Stage {
-            place.target().deploy(&Context::new("two"), shop(place, "two")).await.unwrap();
-        }
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    fn target(&self) -> impl Target {
+        self.target()
+    }
+
+    fn shop(&self, says: &str) -> Stack {
+        shop(self, says)
+    }
+
+    async fn sorts(&self) -> Vec<String> {
+        let all = marked(&docker().await, &self.owner, None).await;
+        let mut sorts: Vec<String> = all.into_iter().map(|(sort, _)| sort.to_owned()).collect();
+        sorts.sort();
+        sorts
+    }
+
+    fn says(&self, instance: &str) -> String {
+        docker_says(&["exec", instance, "wget", "-q", "-O", "-", "http://web/"])
     }
 }
 
-/// How it looks: the sorts of objects, which revisions, and what the page says.
-async fn shape(place: &Place) -> (Vec<&'static str>, Option<u64>, Option<u64>, Option<String>) {
-    let mut sorts: Vec<&str> = marked(&docker().await, &place.owner, None).await.into_iter().map(|(k, _)| k).collect();
-    sorts.sort_unstable();
-    let observed = place.target().observe(&Context::new("look"), &shop(place, "").name).await.unwrap();
-    let load = observed.services.get("load").map(|service| service.instances[0].id.clone());
-    let says = load.map(|load| docker_says(&["exec", &load, "wget", "-q", "-O", "-", "http://web/"]));
-    (sorts, observed.current.map(|r| r.number), observed.staged.map(|r| r.number), says)
-}
-
-/// All of them with `WINDFLOW_CUTS=all`, otherwise one of each act, another each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_call_is_the_last_one_the_same_again_finishes_it() {
-    let all = std::env::var("WINDFLOW_CUTS").as_deref() == Ok("all");
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let now = usize::try_from(now).unwrap();
-    let (mut tried, mut not_cut) = (0, 0);
-    for act in ACTS {
-        let place = Place::new();
-        act.prepare(&place).await;
-        let before = place.proxy.mutations();
-        act.on(&place).await.unwrap();
-        let calls = place.proxy.mutations() - before;
-        let expected = shape(&place).await;
-        drop(place);
-        assert!(calls >= 4, "{act:?}: {calls} calls");
-        let mut cuts: Vec<(usize, Cut)> = (1..=calls).flat_map(|n| [(n, Cut::Before), (n, Cut::After)]).collect();
-        if !all {
-            cuts = vec![cuts[now % cuts.len()]];
-        }
-        for (call, cut) in cuts {
-            let place = Place::new();
-            act.prepare(&place).await;
-            place.proxy.forget();
-            place.proxy.cut_at(call, cut);
-            let done = act.on(&place).await;
-            let lines = place.proxy.calls().into_iter().filter(|call| call.mutates);
-            let calls: Vec<String> =
-                lines.map(|call| format!("{} {} {:?}", call.method, call.path, call.status)).collect();
-            let told = format!("{act:?}, cut {cut:?} call {call}: {done:?}, {calls:#?}");
-            if place.proxy.is_cut() {
-                place.proxy.heal().unwrap();
-                let again = act.on(&place).await;
-                assert!(again.is_ok(), "{again:?}: {told}");
-            } else {
-                // A Swarm under load is asked again for what it does not do, and another time it is not.
-                assert!(done.is_ok(), "{told}");
-                place.proxy.heal().unwrap();
-                not_cut += 1;
-            }
-            assert_eq!(shape(&place).await, expected, "{told}");
-            tried += 1;
-        }
-    }
-    println!("{tried} cuts, {not_cut} of them too late");
-    assert!(not_cut * 4 <= tried, "{not_cut} of {tried} were not cut at all");
+    every_cut_is_finished_by_the_same_again::<Place>(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
