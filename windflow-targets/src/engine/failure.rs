@@ -18,6 +18,12 @@ fn is_no_manager(error: &Error) -> bool {
     matches!(error, Error::DockerResponseServerError { message, .. } if message.contains("not a swarm manager"))
 }
 
+/// An engine forbids, as it says, what only somebody else's work at this moment stands in the way of.
+fn is_in_the_way(error: &Error) -> bool {
+    let Error::DockerResponseServerError { status_code: 403, message } = error else { return false };
+    message.contains("already exists in network") || message.contains("has active endpoints")
+}
+
 /// A call that failed: what it was, and whether it may have changed something.
 pub(crate) struct Failure<'a> {
     pub target: &'a TargetName,
@@ -35,6 +41,9 @@ impl Failure<'_> {
         if is_no_manager(error) {
             return failed.with_hint(NO_MANAGER);
         }
+        if is_in_the_way(error) {
+            return failed.with_hint("somebody else works on the same at this moment: do it again");
+        }
         match kind {
             TargetErrorKind::Unreachable => failed.with_hint("is the engine running, and may this user reach it?"),
             TargetErrorKind::Denied => failed.with_hint("the engine refuses this user"),
@@ -47,6 +56,9 @@ impl Failure<'_> {
             // It answers 503, which elsewhere means that asking again may help.
             _ if is_no_manager(error) => (TargetErrorKind::Refused, "the engine is no manager of a Swarm".to_owned()),
             _ if door(error).is_some_and(|(is_refusal, _)| is_refusal) => (TargetErrorKind::Denied, deepest(error)),
+            Error::DockerResponseServerError { message, .. } if is_in_the_way(error) => {
+                (TargetErrorKind::Conflict, format!("the engine says: {}", first_line(message)))
+            }
             Error::DockerResponseServerError { status_code, message } => {
                 (self.status(*status_code), format!("the engine says: {}", first_line(message)))
             }
@@ -166,6 +178,13 @@ mod tests {
         assert_eq!(kind(true, 503).kind, TargetErrorKind::Unknown);
         assert_eq!(kind(false, 503).kind, TargetErrorKind::Unreachable);
         assert_eq!(kind(true, 409).to_string(), "engine: creating web: the engine says: no");
+        let forbidden = |message: &str| {
+            let error = Error::DockerResponseServerError { status_code: 403, message: message.to_owned() };
+            Failure { target: &target, what: "joining", mutates: true }.of(&error).kind
+        };
+        assert_eq!(forbidden("authorization denied by plugin"), TargetErrorKind::Denied);
+        let taken = "endpoint with name shop-web-1 already exists in network shop_default";
+        assert_eq!(forbidden(taken), TargetErrorKind::Conflict);
         let error = Error::DockerResponseServerError {
             status_code: 503,
             message: "This node is not a swarm manager. Use \"docker swarm init\"".to_owned(),
