@@ -24,8 +24,8 @@ use super::rollout::{count, go_down, is_right, wanted};
 use super::take_down::Going;
 use super::target::DockerTarget;
 use super::work::{Work, refused_by_the_engine};
-use super::{blue_green, nameless, parts, staged};
-use crate::engine::doing::Doing;
+use super::{blue_green, nameless, parts};
+use crate::engine::doing::{Doing, overtaken};
 
 /// How often an apply looks whether its work is complete.
 const PASSES: usize = 3;
@@ -34,8 +34,8 @@ const PASSES: usize = 3;
 #[derive(Clone, Copy)]
 pub(super) struct Aim<'a> {
     pub stack: &'a Stack,
-    /// What is on record as being done.
-    pub mine: &'a Doing,
+    /// What is on record as being done, as long as somebody else may begin something else.
+    pub mine: Option<&'a Doing>,
     /// Whether what is replaced is kept beside, where the stack says so.
     pub beside: bool,
 }
@@ -61,6 +61,10 @@ impl DockerTarget {
             cx.progress(record.note());
         }
         self.check_records(name, &seen)?;
+        if matches!(plan.desired, Desired::Present(_)) && seen.promoted.is_some() {
+            self.end_promotion(cx, &seen).await.map_err(|e| e.in_stack(name))?;
+            seen = self.look(name).await?;
+        }
         let observed = self.observed(cx, &seen);
         if let Desired::Present(stack) = &plan.desired {
             self.reword(stack, &mut seen);
@@ -72,9 +76,6 @@ impl DockerTarget {
         if let (Desired::Present(_), Some(staged)) = (&plan.desired, &seen.staged) {
             let done = Box::pin(self.apply_while_baking(cx, plan, staged, &seen, &mine)).await;
             return done.map_err(|error| if error.stack.is_some() { error } else { error.in_stack(name) });
-        }
-        if seen.promoted {
-            staged::forget(&self.engine, &self.config.owner, name).await.map_err(|e| e.in_stack(name))?;
         }
         if changes.is_empty()
             && let Some(done) = diff::already(plan, &observed, cx.key(), &self.capabilities)
@@ -155,9 +156,9 @@ impl DockerTarget {
             records::adopt(&self.engine, owner, name, seen.adopted.clone()).await?;
         }
         if restored.is_none() && self.stages(stack, seen) {
-            return Box::pin(self.stage(cx, Aim { stack, mine, beside: true }, seen, changes, ready)).await;
+            return Box::pin(self.stage(cx, stack, mine, seen, changes, ready)).await;
         }
-        let aim = Aim { stack, mine, beside: false };
+        let aim = Aim { stack, mine: Some(mine), beside: false };
         let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, changes)).await? else {
             let number = match restored {
                 Some(current) => current.number,
@@ -213,7 +214,7 @@ impl DockerTarget {
         let changes = self.changes(cx, &Desired::Present(base.stack.clone()), &observed, &now, &meaning);
         let back = async {
             let ready = Box::pin(self.prepare(cx, &base.stack, meaning, &now)).await?;
-            let aim = Aim { stack: &base.stack, mine, beside: false };
+            let aim = Aim { stack: &base.stack, mine: Some(mine), beside: false };
             Box::pin(self.make_it_so(cx, aim, ready, &now, &changes)).await
         };
         let back = back.await.map_err(|mut error: TargetError| {
@@ -238,10 +239,7 @@ impl DockerTarget {
     }
 
     pub(super) fn overtaken(&self, stack: &windflow_core::StackName) -> TargetError {
-        let what = "somebody else changes this stack at the same time";
-        TargetError::new(&self.config.name, TargetErrorKind::Conflict, what)
-            .in_stack(stack)
-            .with_hint("see what is there with `status`, and plan again")
+        overtaken(&self.config.name, stack)
     }
 
     /// However often it is made, it is not as it was made.
@@ -307,6 +305,7 @@ impl DockerTarget {
             news: News::silent(),
             start_interval,
             beside: false,
+            mine: None,
             until: Instant::now() + self.time_left(cx),
             ours: BTreeSet::new(),
             carried: nameless::Carried::new(),
@@ -333,6 +332,7 @@ impl DockerTarget {
         let mut work = self.work(cx, stack, &ready.meaning, ready.handed, start_interval);
         work.news = News::of(&self.engine, &self.config.owner, &stack.name);
         work.beside = beside;
+        work.mine = mine;
         work.carried = nameless::carried(seen);
         let seen = Box::pin(self.clear_the_way(&work, seen, changes)).await?;
         let ensured = Box::pin(parts::ensure(&self.engine, &self.config.owner, stack, &seen)).await;
@@ -353,12 +353,14 @@ impl DockerTarget {
             // What an apply that was cut had just asked for may have come about only now.
             let mut now = self.look(&stack.name).await?;
             if beside {
-                self.write_down(cx, stack, &now, &ready.meaning, mine).await?;
+                if let Some(mine) = mine {
+                    self.write_down(cx, stack, &now, &ready.meaning, mine).await?;
+                }
                 blue_green::switch(&work, &now).await?;
                 now = self.look(&stack.name).await?;
             }
             let settled = if beside { blue_green::is_switched(&work, &now) } else { is_settled(&work, &now) };
-            if !self.is_still_ours(&now, mine) {
+            if mine.is_some_and(|mine| !self.is_still_ours(&now, mine)) {
                 return Err(self.overtaken(&stack.name));
             }
             if !settled && passes >= PASSES {

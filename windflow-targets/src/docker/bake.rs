@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windflow_core::target::{
-    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, diff,
+    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, TargetErrorKind,
+    diff,
 };
 use windflow_core::{ServiceName, StackName};
 
@@ -22,6 +23,7 @@ use super::look::Seen;
 use super::meaning::Meaning;
 use super::prepare::Prepared;
 use super::records;
+use super::rollout::count;
 use super::staged;
 use super::target::DockerTarget;
 use crate::engine::doing::Doing;
@@ -42,12 +44,13 @@ impl DockerTarget {
     pub(super) async fn stage(
         &self,
         cx: &Context,
-        aim: Aim<'_>,
+        stack: &Stack,
+        mine: &Doing,
         seen: &Seen,
         changes: &[Change],
         ready: Prepared,
     ) -> Result<Applied, TargetError> {
-        let Aim { stack, mine, .. } = aim;
+        let aim = Aim { stack, mine: Some(mine), beside: true };
         let why = Box::pin(self.make_it_so(cx, aim, ready, seen, changes)).await?;
         let why = why.map(|why| cx.masker().mask(&why));
         let now = self.look(&stack.name).await?;
@@ -140,11 +143,12 @@ impl DockerTarget {
     /// Why what is staged must not become current.
     pub(super) fn sick(&self, cx: &Context, staged: &Staged, seen: &Seen) -> Option<String> {
         let observed = self.observed(cx, seen);
-        let mut watched = staged.revision.stack.services.iter().filter(|(_, service)| is_blue_green(service));
+        let mut watched =
+            staged.revision.stack.services.iter().filter(|(_, service)| is_blue_green(service) && count(service) > 0);
         watched.find_map(|(name, service)| {
             let there = observed.services.get(name);
             let number = there.map_or(0, |there| there.instances.len());
-            if u32::try_from(number).ok() < Some(super::rollout::count(service)) {
+            if u32::try_from(number).ok() < Some(count(service)) {
                 return Some(format!("{name}: a container of it is gone"));
             }
             match &there?.health {
@@ -168,23 +172,43 @@ impl DockerTarget {
         Ok((changes, Box::pin(self.prepare(cx, stack, meaning, seen)).await?))
     }
 
-    /// Takes the old set away, and makes what was staged current.
+    /// Makes what is staged current, then takes the old set away. It is decided before anything goes: somebody may abort at
+    /// this moment.
     async fn finish(&self, cx: &Context, staged: &Staged, seen: &Seen, mine: &Doing) -> Result<Applied, TargetError> {
-        let (engine, owner, stack) = (&self.engine, &self.config.owner, &staged.revision.stack);
+        let name = &staged.revision.stack.name;
         cx.progress(format_args!("promoting revision {}", staged.revision.number));
-        let (changes, ready) = self.prepare_whole(cx, stack, seen).await?;
-        let aim = Aim { stack, mine, beside: false };
-        if let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
-            let now = self.look(&stack.name).await?;
-            return Box::pin(self.abort(cx, staged, &now, cx.masker().mask(&why), mine)).await;
-        }
+        self.still_staged(name, mine).await?;
         // Under the key it was applied with: whoever applied it knows it by that.
         let mut revision = staged.revision.clone();
         revision.at = cx.clock().now();
-        let made = records::record(engine, owner, seen, revision).await?;
-        staged::forget(engine, owner, &stack.name).await?;
-        records::end(engine, owner, &stack.name).await?;
+        let made = records::record(&self.engine, &self.config.owner, seen, revision).await?;
+        let now = self.look(name).await?;
+        self.end_promotion(cx, &now).await?;
         Ok(Applied::Revision(Some(made.number)))
+    }
+
+    /// What was staged is current: the old set goes, and nothing more is on record of that. Whoever comes by does that.
+    pub(super) async fn end_promotion(&self, cx: &Context, seen: &Seen) -> Result<(), TargetError> {
+        let Some(current) = seen.current() else { return Ok(()) };
+        let (engine, owner, stack) = (&self.engine, &self.config.owner, &current.stack);
+        let (changes, ready) = self.prepare_whole(cx, stack, seen).await?;
+        let aim = Aim { stack, mine: None, beside: false };
+        if let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
+            let what = format!("revision {} is current, and {}", current.number, cx.masker().mask(&why));
+            let error = TargetError::new(&self.config.name, TargetErrorKind::Unhealthy, what);
+            return Err(error.in_stack(&stack.name).with_hint("put it right and apply it again, or roll back"));
+        }
+        staged::forget(engine, owner, &stack.name).await?;
+        records::end(engine, owner, &stack.name).await
+    }
+
+    /// That what was begun is still what is done, and that nobody has promoted this since.
+    async fn still_staged(&self, stack: &StackName, mine: &Doing) -> Result<(), TargetError> {
+        let now = self.look(stack).await?;
+        match now.staged.is_some() && self.is_still_ours(&now, mine) {
+            true => Ok(()),
+            false => Err(self.overtaken(stack)),
+        }
     }
 
     /// Gives the names back to the old set, and takes the new one away.
@@ -203,7 +227,8 @@ impl DockerTarget {
         };
         cx.progress(format_args!("going back to revision {number}: {why}"));
         let (changes, ready) = self.prepare_whole(cx, &kept.stack, seen).await?;
-        let aim = Aim { stack: &kept.stack, mine, beside: false };
+        self.still_staged(name, mine).await?;
+        let aim = Aim { stack: &kept.stack, mine: Some(mine), beside: false };
         if let Some(worse) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
             let worse = cx.masker().mask(&worse);
             return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
@@ -249,10 +274,7 @@ impl DockerTarget {
                 self.begin(&stack.name, seen, mine).await?;
                 match self.sick(cx, staged, seen) {
                     Some(why) => Box::pin(self.abort(cx, staged, seen, why, mine)).await,
-                    None => {
-                        let aim = Aim { stack, mine, beside: true };
-                        Box::pin(self.stage(cx, aim, seen, &changes, ready)).await
-                    }
+                    None => Box::pin(self.stage(cx, stack, mine, seen, &changes, ready)).await,
                 }
             }
             Meant::Kept(kept) => {
@@ -274,22 +296,14 @@ impl DockerTarget {
     ) -> Result<Applied, TargetError> {
         let seen = self.look(stack).await?;
         self.check_records(stack, &seen)?;
-        let (engine, owner) = (&self.engine, &self.config.owner);
         let mine = self.deciding(cx, stack, verdict, &seen);
-        let Some(staged) = seen.staged.clone() else {
-            if seen.promoted {
-                staged::forget(engine, owner, stack).await?;
-            }
-            match &seen.doing {
-                Some(doing) if seen.promoted || doing.is_over(seen.current()) => {
-                    records::end(engine, owner, stack).await?
-                }
-                Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
-                None => {}
-            }
-            return Ok(Applied::Nothing);
-        };
+        if seen.staged.is_none() {
+            return self.put_away(cx, stack, &seen).await;
+        }
         self.begin(stack, &seen, &mine).await?;
+        // Somebody may have decided since that look.
+        let seen = self.look(stack).await?;
+        let Some(staged) = seen.staged.clone() else { return self.put_away(cx, stack, &seen).await };
         if verdict == Promote::Abort {
             Box::pin(self.abort(cx, &staged, &seen, "it was asked for".to_owned(), &mine)).await?;
             return Ok(Applied::Revision(Some(staged.kept)));
@@ -300,13 +314,29 @@ impl DockerTarget {
         // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
         let name = &staged.revision.stack;
         let (changes, ready) = self.prepare_whole(cx, name, &seen).await?;
-        let aim = Aim { stack: name, mine: &mine, beside: true };
+        let aim = Aim { stack: name, mine: Some(&mine), beside: true };
         let why = Box::pin(self.make_it_so(cx, aim, ready, &seen, &changes)).await?;
         let now = self.look(stack).await?;
         match why {
             Some(why) => Box::pin(self.abort(cx, &staged, &now, cx.masker().mask(&why), &mine)).await,
             None => Box::pin(self.finish(cx, &staged, &now, &mine)).await,
         }
+    }
+
+    /// Nothing is staged: what a cut has left of a decision, or of an apply at its very end, is put away.
+    async fn put_away(&self, cx: &Context, stack: &StackName, seen: &Seen) -> Result<Applied, TargetError> {
+        if seen.promoted.is_some() {
+            self.end_promotion(cx, seen).await?;
+            return Ok(Applied::Nothing);
+        }
+        match &seen.doing {
+            Some(doing) if doing.is_over(seen.current()) => {
+                records::end(&self.engine, &self.config.owner, stack).await?;
+            }
+            Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
+            None => {}
+        }
+        Ok(Applied::Nothing)
     }
 
     fn deciding(&self, cx: &Context, stack: &StackName, verdict: Promote, seen: &Seen) -> Doing {
@@ -316,7 +346,7 @@ impl DockerTarget {
 
     /// What is there of the staged revision only.
     pub(super) fn hide_what_is_kept(&self, observed: &mut Observed, seen: &Seen) {
-        let Some(staged) = &seen.staged else { return };
+        let Some(staged) = seen.two_sets() else { return };
         let stack = &staged.revision.stack;
         let parts = diff::owned_parts(stack, &self.capabilities);
         observed.services.retain(|name, _| stack.services.contains_key(name));

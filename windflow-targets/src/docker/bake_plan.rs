@@ -6,8 +6,9 @@ use windflow_core::target::{Change, ChangeKind, Context, Plan, Stack, diff};
 use super::bake::staged_services;
 use super::blue_green::is_led_over;
 use super::look::Seen;
+use super::rollout::count;
 use super::target::DockerTarget;
-use crate::engine::staged::Meant;
+use crate::engine::staged::{Meant, Staged};
 
 impl DockerTarget {
     /// What a plan says of what is staged, or would be.
@@ -18,6 +19,9 @@ impl DockerTarget {
         seen: &Seen,
     ) -> Result<(), windflow_core::target::PlanError> {
         let Some(staged) = &seen.staged else { return self.plan_to_stage(plan, stack, seen) };
+        for name in staged.services.iter().filter(|name| is_lost(seen, name)) {
+            plan.degradations.push(Staged::told_lost(name));
+        }
         Ok(staged.plan(plan, stack, seen.current())?)
     }
 
@@ -63,6 +67,12 @@ impl DockerTarget {
         let is_led_over = is_led_over(&staged.revision.stack, seen);
         staged.changes(changes, self.sick(cx, staged, seen), is_led_over);
     }
+}
+
+/// Whether nothing is left of what is kept of a service, and something was.
+fn is_lost(seen: &Seen, name: &ServiceName) -> bool {
+    let kept = seen.current().and_then(|current| current.stack.services.get(name));
+    kept.is_some_and(|kept| count(kept) > 0) && !seen.of(name).any(|found| seen.is_kept(found))
 }
 
 /// Whether containers of a service stand on what is at this path.

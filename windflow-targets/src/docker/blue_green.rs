@@ -130,6 +130,7 @@ pub(super) async fn switch(work: &Work<'_>, seen: &Seen) -> Result<(), TargetErr
     }
     for (name, service) in &staged {
         work.go_on()?;
+        work.still_ours().await?;
         work.cx.progress(format_args!("{name} leads to what is new"));
         for found in sets(work, seen, name, service).green.values() {
             take_the_name(work, service, found).await?;
@@ -176,6 +177,7 @@ pub(super) async fn settle(
     stays: &[&Found],
     goes: &[Found],
 ) -> Result<(), TargetError> {
+    work.still_ours().await?;
     for found in stays {
         take_the_name(work, service, found).await?;
     }

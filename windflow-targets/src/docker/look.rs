@@ -46,8 +46,9 @@ pub(super) struct Seen {
     pub doing: Option<Doing>,
     /// What waits to be promoted.
     pub staged: Option<Staged>,
-    /// What was staged is current already, and still on record as staged: whoever comes next drops that.
-    pub promoted: bool,
+    /// What was staged and is current already, though what was kept beside it may still be there: whoever comes next ends
+    /// that.
+    pub promoted: Option<Staged>,
     /// What carries somebody else's marks, and was taken over.
     pub adopted: Adoption,
     /// That is taken for other words than stand on record, which is to be written anew.
@@ -66,9 +67,14 @@ impl Seen {
         self.staged.as_ref().map(|staged| &staged.revision).or(self.current())
     }
 
+    /// What stands beside what is kept, or did until a moment ago.
+    pub fn two_sets(&self) -> Option<&Staged> {
+        self.staged.as_ref().or(self.promoted.as_ref())
+    }
+
     /// Whether a container is there only until what is staged is promoted.
     pub fn is_kept(&self, found: &Found) -> bool {
-        let Some(stack) = self.staged.as_ref().map(|staged| &staged.revision.stack) else { return false };
+        let Some(stack) = self.two_sets().map(|staged| &staged.revision.stack) else { return false };
         let asked = stack.services.get(&found.service).map(|asked| keeping_restart(asked, Some(&found.spec)));
         asked.is_none_or(|asked| self.made_as(found) != Some(identity(stack, &asked)))
     }
@@ -179,8 +185,8 @@ pub(super) async fn look(engine: &Engine, owner: &OwnerId, stack: &StackName) ->
     seen.doing = records.doing;
     let newest = seen.current().map_or(0, |current| current.number);
     (seen.staged, seen.promoted) = match records.staged {
-        Some(staged) if staged.revision.number > newest => (Some(staged), false),
-        stale => (None, stale.is_some()),
+        Some(staged) if staged.revision.number > newest => (Some(staged), None),
+        promoted => (None, promoted),
     };
     in_order(&mut seen);
     seen.adopted = records.adopted;

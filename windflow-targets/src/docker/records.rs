@@ -199,6 +199,19 @@ pub(super) async fn begin(
         .with_hint("wait for it, then plan again"))
 }
 
+/// Whether this is what is being done.
+pub(super) async fn is_doing(
+    engine: &Engine,
+    owner: &OwnerId,
+    stack: &StackName,
+    doing: &Doing,
+) -> Result<bool, TargetError> {
+    let (docker, name) = (engine.docker().await?, names::doing(owner, stack));
+    let kept = engine.find("looking at what is being done", docker.inspect_volume(&name)).await?;
+    let label = kept.as_ref().and_then(|kept| kept.labels.get(mark::DOING));
+    Ok(label.and_then(|text| serde_json::from_str::<Doing>(text).ok()).as_ref() == Some(doing))
+}
+
 /// Nothing is being done any more.
 pub(super) async fn end(engine: &Engine, owner: &OwnerId, stack: &StackName) -> Result<(), TargetError> {
     drop_volume(engine, owner, stack, "ending an apply", &names::doing(owner, stack)).await

@@ -52,7 +52,7 @@ pub(super) fn count(service: &Service) -> u32 {
 /// What is wanted of a service, restarts that were asked for earlier included.
 pub(super) fn wanted(seen: &Seen, stack: &Stack, name: &ServiceName, service: &Service) -> Service {
     // Of two sets beside each other only one was made of this.
-    if seen.staged.is_some() {
+    if seen.two_sets().is_some() {
         let of_each = seen.of(name).map(|found| keeping_restart(service, Some(&found.spec)));
         let mut both = std::iter::once(service.clone()).chain(of_each);
         if let Some(made_of) = both.find(|asked| seen.of(name).any(|f| f.identity == Some(identity(stack, asked)))) {
@@ -102,7 +102,7 @@ pub(super) async fn roll_out(
         return raise(work, seen, name, &service, stage).await;
     }
     // What stands beside another may lack its names only.
-    let settles = seen.staged.is_some();
+    let settles = seen.two_sets().is_some();
     let mut right: BTreeMap<u32, Found> = BTreeMap::new();
     let mut wrong: Vec<Found> = Vec::new();
     for found in seen.of(name) {
@@ -189,6 +189,7 @@ async fn wake(
             let docker = work.engine.docker().await?;
             work.engine.tell(&format!("waking {}", found.service), docker.unpause_container(&found.id)).await?;
         } else if rests(found, must_complete) {
+            work.still_ours().await?;
             work.cx.progress(format_args!("starting {} again", found.service));
             if let Verdict::Bad(why) = work.start(found).await? {
                 return Ok(Some(format!("{}: {why}", found.service)));
@@ -210,6 +211,7 @@ async fn replace(
     must_complete: bool,
     stage: &watch::Sender<Stage>,
 ) -> Result<Option<String>, TargetError> {
+    work.still_ours().await?;
     // What was never started is no container anybody could miss.
     let (half_made, old): (Vec<&Found>, Vec<&Found>) = old.iter().partition(|found| {
         found.inspect.state.as_ref().and_then(|state| state.status) == Some(ContainerStateStatusEnum::CREATED)
@@ -254,6 +256,7 @@ pub(super) async fn start_all(
     instances: &[u32],
     quietly: bool,
 ) -> Result<Result<Vec<Found>, String>, TargetError> {
+    work.still_ours().await?;
     let mut new = Vec::new();
     let started = join_all(instances.iter().map(|instance| work.start_new(name, service, *instance, quietly))).await;
     for (instance, started) in instances.iter().zip(started) {
@@ -286,7 +289,10 @@ pub(super) async fn call(work: &Work<'_>, service: &Service, found: &Found) -> R
 /// nothing comes about unseen.
 async fn away(work: &Work<'_>, old: impl IntoIterator<Item = &Found>, volumes: Nameless) -> Result<(), TargetError> {
     let gone = join_all(old.into_iter().map(|found| async move {
+        work.still_ours().await?;
         work.stop(found).await?;
+        // It may have taken its whole grace.
+        work.still_ours().await?;
         work.remove_as(found, volumes).await
     }));
     gone.await.into_iter().collect()

@@ -71,7 +71,7 @@ impl DockerTarget {
             left.volumes.retain(|path, _| is_kept(path) && seen.volumes.contains_key(path));
             records::adopt(engine, owner, name, left).await?;
         }
-        if seen.staged.is_some() || seen.promoted {
+        if seen.two_sets().is_some() {
             staged::forget(engine, owner, name).await?;
         }
         records::forget(engine, owner, name, &seen.revisions).await?;

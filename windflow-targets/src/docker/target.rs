@@ -101,7 +101,7 @@ impl DockerTarget {
             _ => ChangeKind::Replace,
         };
         let whole;
-        let observed = match (desired, &seen.staged) {
+        let observed = match (desired, seen.two_sets()) {
             (Desired::Absent(_), Some(_)) => {
                 whole = self.observed_whole(cx, seen);
                 &whole
@@ -164,7 +164,7 @@ impl DockerTarget {
     /// What the references of what is desired mean now. What is staged is judged by what it was made with.
     pub(super) async fn meaning(&self, cx: &Context, desired: &Desired, seen: &Seen) -> Result<Meaning, TargetError> {
         let Desired::Present(stack) = desired else { return Ok(Meaning::default()) };
-        if let Some(staged) = &seen.staged {
+        if let Some(staged) = seen.two_sets() {
             let made = [Some(&staged.revision), seen.current()].into_iter().flatten();
             if let Some(revision) = made.into_iter().find(|revision| revision.stack == *stack) {
                 return Ok(Meaning::of_before(cx, revision).await);
@@ -206,7 +206,7 @@ impl DockerTarget {
 fn too_many(seen: &Seen) -> impl Iterator<Item = &look::Found> {
     // While something is staged there are two sets, of as many instances as each has.
     let mut instances = BTreeSet::new();
-    let all = seen.containers.iter().filter(|_| seen.staged.is_none());
+    let all = seen.containers.iter().filter(|_| seen.two_sets().is_none());
     all.filter(move |found| !instances.insert((&found.service, found.instance)))
 }
 
@@ -322,7 +322,7 @@ impl Target for DockerTarget {
         if let Desired::Present(stack) = desired {
             self.plan_beside(&mut plan, stack, &seen)?;
         }
-        plan.unfinished = plan.is_empty() && (seen.doing.is_some() || seen.staged.is_some());
+        plan.unfinished = plan.is_empty() && (seen.doing.is_some() || seen.two_sets().is_some());
         Ok(plan)
     }
 

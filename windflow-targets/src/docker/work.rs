@@ -22,7 +22,9 @@ use super::meaning::Meaning;
 use super::nameless::{self, Carried};
 use super::names;
 use super::observe::{CRASH_LOOP, health};
+use super::records;
 use super::render::{self, Rendered, Surroundings};
+use crate::engine::doing::{Doing, overtaken};
 use crate::engine::{Engine, Image, is_missing, local, mark};
 
 /// How many of its last lines are told of a container that failed.
@@ -46,6 +48,8 @@ pub(super) struct Work<'a> {
     pub start_interval: bool,
     /// Whether what is replaced is kept beside, where the stack says so.
     pub beside: bool,
+    /// What is on record as being done, as long as somebody else may begin something else.
+    pub mine: Option<&'a Doing>,
     pub until: Instant,
     /// The ids of containers that were this stack's before.
     pub ours: BTreeSet<String>,
@@ -92,6 +96,17 @@ impl Work<'_> {
             return Err(stopped.with_hint("the same again goes on"));
         }
         Ok(())
+    }
+
+    /// Refuses to touch anything that runs once somebody else has begun.
+    pub async fn still_ours(&self) -> Result<(), TargetError> {
+        let (owner, stack) = (&self.config.owner, &self.stack.name);
+        match self.mine {
+            Some(mine) if !records::is_doing(self.engine, owner, stack, mine).await? => {
+                Err(overtaken(&self.config.name, stack))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a container, hands it its files, has it join its networks, and starts it: what was started is complete.
@@ -286,7 +301,7 @@ impl Work<'_> {
         let options = RenameContainerOptionsBuilder::default().name(called).build();
         match self.engine.call(docker.rename_container(&found.id, options)).await {
             // A name is for people only: where it is taken, the other will do.
-            Err(error) if is_name_taken(&error) || is_missing(&error) => Ok(()),
+            Err(error) if is_name_taken(&error) || is_missing(&error) || is_called_so(&error) => Ok(()),
             done => self.engine.tell(&format!("renaming {}", found.service), std::future::ready(done)).await,
         }
     }
@@ -433,6 +448,11 @@ pub(super) fn refused_by_the_engine(error: TargetError) -> Result<String, Target
         | TargetErrorKind::Transient => Ok(error.message),
         _ => Err(error),
     }
+}
+
+/// Somebody else has given it that name just now.
+fn is_called_so(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { message, .. } if message.contains("same name as its current name"))
 }
 
 fn is_name_taken(error: &bollard::errors::Error) -> bool {

@@ -1,7 +1,7 @@
 //! What is under way on a stack, as both kinds keep it on record. Pure.
 
 use serde::{Deserialize, Serialize};
-use windflow_core::target::{Context, Plan, Promote, Revision};
+use windflow_core::target::{Context, Plan, Promote, Revision, TargetError, TargetErrorKind};
 use windflow_core::{ContentHash, OwnerId, StackName, TargetName};
 
 /// What somebody who changes a stack intends, and under which key.
@@ -40,4 +40,12 @@ impl Doing {
     pub fn is_over(&self, current: Option<&Revision>) -> bool {
         self.decides || current.is_some_and(|current| current.key == self.key)
     }
+}
+
+/// Somebody else has begun with the same stack since.
+pub(crate) fn overtaken(target: &TargetName, stack: &StackName) -> TargetError {
+    let what = "somebody else changes this stack at the same time";
+    TargetError::new(target, TargetErrorKind::Conflict, what)
+        .in_stack(stack)
+        .with_hint("see what is there with `status`, and plan again")
 }

@@ -76,6 +76,11 @@ impl Staged {
             .with_hint(format!("first `windflow promote {name}` or `windflow abort {name}`"))
     }
 
+    /// What a plan says where nothing is left of what is kept of a service.
+    pub fn told_lost(name: &ServiceName) -> String {
+        format!("rollout: what is kept of {name} is not there any more: an abort makes it anew")
+    }
+
     /// What a plan says of what is staged already.
     pub fn plan(&self, plan: &mut Plan, stack: &Stack, current: Option<&Revision>) -> Result<(), TargetError> {
         let (number, kept) = (self.revision.number, self.kept);

@@ -26,7 +26,7 @@ use super::look::{Look, label, name_of};
 use super::records::Records;
 use super::sides::{Side, Sides, is_named, mark_for, without_names};
 use super::take_down::grace;
-use crate::engine::doing::Doing;
+use crate::engine::doing::{Doing, overtaken};
 use crate::engine::staged::{Meant, Staged, nothing_staged_yet};
 use crate::engine::values::Values;
 use crate::engine::{listing, mark};
@@ -368,9 +368,7 @@ impl SwarmTarget {
 
     /// Something else has become of what was on its way here.
     fn overtaken(&self, stack: &StackName) -> TargetError {
-        let what = "somebody else changes this stack at the same time";
-        let error = self.error(stack, TargetErrorKind::Conflict, what);
-        error.with_hint("see what is there with `status`, and plan again")
+        overtaken(&self.config.name, stack)
     }
 }
 

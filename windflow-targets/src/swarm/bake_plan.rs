@@ -10,7 +10,7 @@ use super::bake::sick;
 use super::jobs::is_job;
 use super::look::Look;
 use super::parts;
-use crate::engine::staged::{Meant, is_blue_green};
+use crate::engine::staged::{Meant, Staged, is_blue_green};
 use crate::engine::values::Values;
 
 /// The services of which an apply of this stack keeps the old set: those whose tasks it would replace.
@@ -66,8 +66,7 @@ pub(super) fn plan_beside(plan: &mut Plan, stack: &Stack, look: &Look, values: &
     let current = look.records.current();
     if let Some(staged) = look.records.staged() {
         for name in look.lost() {
-            let told = format!("what is kept of {name} is not there any more: an abort makes it anew");
-            plan.degradations.push(format!("rollout: {told}"));
+            plan.degradations.push(Staged::told_lost(name));
         }
         return Ok(staged.plan(plan, stack, current)?);
     }

@@ -16,6 +16,7 @@ use super::health::{Excused, Judged, Trouble, ended_beside_leavers, is_over, jud
 use super::look::{Look, name_of};
 use super::pulse::Pulse;
 use super::services::replace_tasks;
+use crate::engine::doing::overtaken;
 
 /// How long a task may find no place before that is taken for final: what is in its way may be about to go.
 const STUCK: Duration = Duration::from_secs(5);
@@ -88,6 +89,12 @@ impl SwarmTarget {
             let earlier = look.tasks.clone();
             self.look_again(&stack.name, look).await?;
             track.excused.beside.extend(ended_beside_leavers(look, &earlier));
+            let is_gone = |name: &&ServiceName| stack.services.contains_key(*name) && look.service(name).is_none();
+            let gone: Vec<ServiceName> = track.touched.keys().filter(is_gone).cloned().collect();
+            if gone.into_iter().any(|name| track.lasts(format!("{name} is gone")) >= LOOK) {
+                // Nobody but another who changes this stack takes away what was made just now.
+                return Err(overtaken(&self.config.name, &stack.name));
+            }
             let judged: BTreeMap<ServiceName, Judged> = look
                 .services
                 .iter()

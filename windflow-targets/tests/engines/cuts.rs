@@ -19,6 +19,9 @@ pub trait TwoSets {
     /// The sorts of objects that are there, one word for each, in order.
     async fn sorts(&self) -> Vec<String>;
 
+    /// How many sets of the page there are.
+    async fn sets(&self) -> usize;
+
     /// What the page says to an instance of a service of the stack.
     fn says(&self, instance: &str) -> String;
 }

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking and says what it did"
 )]
 
+mod at_once;
 mod cuts;
 mod docker;
 #[cfg(feature = "nodes")]

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use windflow_bed::{Cut, Proxy};
 use windflow_core::StackName;
 use windflow_core::target::{
-    Applied, Condition, Desired, Mount, MountKind, PlanError, PortMapping, Promote, Rollout, Service, Stack, Strategy,
-    Target, TargetErrorKind, TargetExt as _, Volume,
+    Applied, Condition, Desired, Mount, MountKind, PlanError, PortMapping, Promote, Replicas, Rollout, Service, Stack,
+    Strategy, Target, TargetErrorKind, TargetExt as _, Volume,
 };
 use windflow_targets::docker::DockerTarget;
 
 use super::place::{Place, cx, docker, docker_may_fail, idle, name, needing, shell, stack, with_check};
+use crate::at_once;
 use crate::cuts::{TwoSets, every_cut_is_finished_by_the_same_again};
 
 /// A service that says this, and is healthy for as long as nobody takes a file away.
@@ -191,7 +192,11 @@ async fn what_loses_its_health_while_it_bakes_is_aborted_and_what_keeps_it_is_pr
     };
     let baking = apply("two");
     let until = Instant::now() + Duration::from_secs(60);
-    while target.observe(&cx("look"), &stack).await.unwrap().staged.is_none() {
+    let bakes = || async {
+        let plan = target.plan_for(&cx("look"), &Desired::Present(baked("two", Duration::from_secs(600)))).await;
+        plan.is_ok_and(|plan| plan.changes.iter().any(|c| c.note.as_ref().is_some_and(|note| note.contains("bakes"))))
+    };
+    while !bakes().await {
         assert!(Instant::now() < until && !baking.is_finished(), "never staged");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -223,9 +228,19 @@ async fn what_loses_its_health_while_it_bakes_is_aborted_and_what_keeps_it_is_pr
     assert!(observed.staged.is_none() && observed.current.unwrap().key == "four");
     assert!(!webs(&place).contains(&blue));
 
+    // What is meant to have no instance is not ill without one.
+    let mut none = shop("none");
+    none.services.get_mut(&name("web")).unwrap().replicas = Replicas(0);
+    assert!(matches!(target.deploy(&cx("none"), none).await.unwrap(), Applied::Staged { .. }));
+    target.promote(&cx("back"), &stack, Promote::Abort).await.unwrap();
+
     // Whatever stands there goes.
     target.deploy(&cx("five"), shop("five")).await.unwrap();
-    assert_eq!(webs(&place).len(), 2);
+    let green = id_of(&target, &stack, "web").await;
+    let blue = webs(&place).into_iter().find(|id| *id != green).unwrap();
+    docker(&["rm", "-f", &blue]);
+    let plan = target.plan_for(&cx("look"), &Desired::Present(shop("five"))).await.unwrap();
+    assert!(plan.degradations.iter().any(|told| told.contains("what is kept of web is not there")), "{plan:?}");
     target.destroy(&cx("gone"), &stack).await.unwrap();
     assert_eq!(place.marked(None), [""; 0]);
 }
@@ -270,6 +285,10 @@ impl TwoSets for Place {
         sorts
     }
 
+    async fn sets(&self) -> usize {
+        webs(self).len()
+    }
+
     fn says(&self, instance: &str) -> String {
         docker(&["exec", instance, "wget", "-q", "-O", "-", "http://web/"])
     }
@@ -288,8 +307,8 @@ async fn abort_says_that_nothing_is_staged_yet_where_an_apply_was_cut() {
     target.deploy(&cx("one"), shop("one")).await.unwrap();
     assert_eq!(target.promote(&cx("nothing"), &stack, Promote::Abort).await.unwrap(), Applied::Nothing);
     let plan = target.plan_for(&cx("two"), &Desired::Present(shop("two"))).await.unwrap();
-    // What is being done is written down, a first name is taken, and by another the container of green is made.
-    place.proxy.cut_at(3, Cut::After);
+    // What is being done is written down, and the container of green is made, by whichever name was free.
+    place.proxy.cut_at_call(1, "POST", "/containers/*/start", Cut::Before);
     assert!(target.apply(&cx("two"), &plan).await.is_err() && place.proxy.is_cut());
     place.proxy.heal().unwrap();
     assert_eq!(webs(&place).len(), 2);
@@ -339,31 +358,7 @@ async fn stacks_of_one_name_that_begin_at_the_same_moment_do_not_share_the_name_
     assert_eq!((all.len(), names.lines().count()), (places.len(), places.len()), "{names}");
 }
 
-/// Of two applies at once the one that says it is done is what is there, and what would be promoted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_applies_at_once_the_one_that_is_done_is_staged() {
-    let place = Place::new();
-    let stack = shop("one").name;
-    place.target().deploy(&cx("one"), shop("one")).await.unwrap();
-    for round in 0..4_u64 {
-        let (first, second) = (place.target(), place.target());
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(150 * round)).await;
-            second.deploy(&cx("three"), shop("three")).await
-        };
-        let (a, b) = tokio::join!(async { first.deploy(&cx("two"), shop("two")).await }, later);
-        let told = format!("{round}: {a:?}, {b:?}");
-        assert!(a.is_err() || b.is_err(), "{told}");
-        if a.is_ok() || b.is_ok() {
-            let says = if a.is_ok() { "two" } else { "three" };
-            let observed = place.target().observe(&cx("look"), &stack).await.unwrap();
-            assert_eq!(observed.staged.map(|staged| staged.stack), Some(shop(says)), "{told}");
-            let load = id_of(&place.target(), &stack, "load").await;
-            assert_eq!(place.says(&load), says, "{told}");
-        }
-        let _ = place.target().promote(&cx("no"), &stack, Promote::Abort).await;
-        place.target().deploy(&cx("same"), shop("one")).await.unwrap();
-        let load = id_of(&place.target(), &stack, "load").await;
-        assert_eq!((webs(&place).len(), place.says(&load).as_str()), (1, "one"), "{told}");
-    }
+async fn two_at_once_never_both_say_that_it_was_done() {
+    at_once::never_both_done::<Place>(&[(0, 0), (150, 100), (300, 250), (450, 500), (0, 900)]).await;
 }

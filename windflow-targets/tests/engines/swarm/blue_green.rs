@@ -298,6 +298,10 @@ impl TwoSets for Place {
         sorts
     }
 
+    async fn sets(&self) -> usize {
+        webs(self).await.len()
+    }
+
     fn says(&self, instance: &str) -> String {
         docker_says(&["exec", instance, "wget", "-q", "-O", "-", "http://web/"])
     }

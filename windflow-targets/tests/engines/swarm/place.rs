@@ -75,13 +75,6 @@ impl Place {
         SwarmTarget::new(self.config(&self.owner))
     }
 
-    /// One that does not wait long for what somebody else may be doing.
-    pub fn hasty(&self) -> SwarmTarget {
-        let mut config = self.config(&self.owner);
-        config.health_timeout = Duration::from_secs(20);
-        SwarmTarget::new(config)
-    }
-
     pub fn neighbour(&self) -> SwarmTarget {
         SwarmTarget::new(self.config(&format!("{}.", self.owner)))
     }

@@ -1,15 +1,16 @@
 //! What else is asked for while two sets of a service stand beside each other, or after whoever made them was cut.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windflow_bed::Cut;
 use windflow_core::target::{
-    Applied, Context, Desired, FileMount, FileObject, FileSource, PlanError, Promote, Restart, RestartPolicy, Stack,
-    Target as _, TargetExt as _,
+    Applied, Context, Desired, FileMount, FileObject, FileSource, HealthCheck, PlanError, Probe, Promote, Restart,
+    RestartPolicy, Service, Stack, Target as _, TargetExt as _,
 };
 
 use super::blue_green::{id_of, shop, webs};
 use super::place::{Place, docker, docker_says, marked, port, sh, web};
+use crate::at_once;
 
 /// The same with a config, which these services have.
 fn with_config(mut stack: Stack, text: &str, services: &[&str]) -> Stack {
@@ -159,52 +160,40 @@ async fn what_others_have_already_is_staged_after_a_cut_all_the_same() {
     assert_eq!(target.apply(&cx("two"), &plan).await.unwrap(), Applied::Staged { revision: 2, kept: 1 });
 }
 
-/// Of two that are asked for at once the one that says it is done is what is there, whoever that is.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_at_once_never_both_say_that_it_was_done() {
+    at_once::never_both_done::<Place>(&[(0, 0), (400, 150)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_away_while_it_is_waited_for_is_told_at_once() {
     let place = Place::new();
-    let target = || place.hasty();
-    let one = shop(&place, "one");
-    target().deploy(&Context::new("one"), one.clone()).await.unwrap();
-    for round in 0..2_u64 {
-        let (two, three) = (shop(&place, "two"), shop(&place, "three"));
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(400 * round)).await;
-            target().deploy(&Context::new("three"), three.clone()).await
-        };
-        let (a, b) = tokio::join!(async { target().deploy(&Context::new("two"), two.clone()).await }, later);
-        let told = format!("{round}: {a:?}, {b:?}");
-        assert!(a.is_err() || b.is_err(), "{told}");
-        let staged = target().observe(&Context::new("look"), &one.name).await.unwrap().staged;
-        if a.is_ok() || b.is_ok() {
-            let wanted = if a.is_ok() { &two } else { &three };
-            let staged = staged.as_ref().map(|staged| &staged.stack);
-            assert_eq!(staged, Some(wanted), "{told}");
-            assert_eq!(says(&place, &one).await, if a.is_ok() { "two" } else { "three" }, "{told}");
-            assert_eq!(webs(&place).await.len(), 2, "{told}");
-        }
-        let number = staged.map(|staged| staged.number);
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(150 * round)).await;
-            target().promote(&Context::new("no"), &one.name, Promote::Abort).await
-        };
-        let go = async { target().promote(&Context::new("go"), &one.name, Promote::Promote).await };
-        let (yes, no) = tokio::join!(go, later);
-        let told = format!("{round}: {told}; {yes:?}, {no:?}");
-        let promoted = number.is_some() && matches!(&yes, Ok(Applied::Revision(done)) if *done == number);
-        let aborted = matches!(&no, Ok(Applied::Revision(_)));
-        assert!(!(promoted && aborted), "{told}");
-        // Whoever comes next finishes what is left.
-        let _ = target().promote(&Context::new("end"), &one.name, Promote::Abort).await;
-        let current = target().observe(&Context::new("look"), &one.name).await.unwrap().current.unwrap();
-        assert!(!promoted || Some(current.number) == number, "{told}");
-        target().deploy(&Context::new("same"), current.stack.clone()).await.unwrap();
-        let text = ["one", "two", "three"].into_iter().find(|text| shop(&place, text) == current.stack).unwrap();
-        assert_eq!(says(&place, &one).await, text, "{told}");
-        assert_eq!(webs(&place).await.len(), 1, "{told}");
-        if text != "one" {
-            target().deploy(&Context::new("back"), one.clone()).await.unwrap();
-            target().promote(&Context::new("back"), &one.name, Promote::Promote).await.unwrap();
-        }
+    let never = sh("mkdir -p /w && exec httpd -f -p 80 -h /w");
+    let check = HealthCheck { interval: Some(Duration::from_secs(5)), ..never_healthy() };
+    let stack = place.stack([("web", Service { healthcheck: Some(check), ..never })]);
+    let waiting = tokio::spawn({
+        let (target, stack) = (place.target(), stack.clone());
+        async move { target.deploy(&Context::new("one"), stack).await }
+    });
+    let until = Instant::now() + Duration::from_secs(30);
+    while webs(&place).await.is_empty() {
+        assert!(Instant::now() < until && !waiting.is_finished(), "never begun");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    docker_says(&["service", "rm", webs(&place).await.first().unwrap()]);
+    let told = tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it is told soon");
+    let told = told.unwrap().unwrap_err().to_string();
+    assert!(told.contains("somebody else changes this stack"), "{told}");
+}
+
+/// Nothing ever comes of it.
+fn never_healthy() -> HealthCheck {
+    HealthCheck {
+        probe: Probe::Shell("exit 1".to_owned()),
+        interval: None,
+        timeout: Some(Duration::from_secs(2)),
+        retries: Some(100),
+        start_period: Some(Duration::from_secs(500)),
+        start_interval: None,
     }
 }
