@@ -87,7 +87,8 @@ impl DockerTarget {
             }
             return Ok(done);
         }
-        if !continues {
+        // What a cut of the same has changed, perhaps only since the plan was made, is nobody else's change.
+        if seen.doing.as_ref().is_none_or(|doing| doing.intent != mine.intent) {
             diff::check_moved(plan, &observed, &self.config.name)?;
         }
         self.check_consents(plan, &changes)?;

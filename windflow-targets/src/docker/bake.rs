@@ -1,7 +1,7 @@
 //! A revision that is staged: how it comes to be, how it is watched, and what becomes of it.
 //!
 //! ```text
-//!   new set ready ─► on record as staged ─► names switched ─► baking ─► promoted: the old set goes, the revision is current
+//!   new set ready ─► on record as staged ─► names switched ─► baking ─► promoted: the revision is current, the old set goes
 //!                                                               └─────► aborted: the names go back, the new set goes
 //! ```
 //!
@@ -265,7 +265,7 @@ impl DockerTarget {
             }
             return Ok(staged.again(plan, cx.key()));
         }
-        if seen.doing.as_ref() != Some(mine) {
+        if seen.doing.as_ref().is_none_or(|doing| doing.intent != mine.intent) {
             diff::check_moved(plan, &observed, &self.config.name)?;
         }
         match meant {

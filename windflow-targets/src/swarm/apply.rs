@@ -68,7 +68,8 @@ impl SwarmTarget {
             }
             return Ok(done);
         }
-        if !continues {
+        // What a cut of the same has changed, perhaps only since the plan was made, is nobody else's change.
+        if look.records.doing.as_ref().is_none_or(|(_, doing)| doing.intent != mine.intent) {
             diff::check_moved(plan, &observed, &self.config.name)?;
         }
         match &plan.desired {

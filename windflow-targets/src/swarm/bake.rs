@@ -275,7 +275,7 @@ impl SwarmTarget {
             }
             return Ok(staged.again(plan, cx.key()));
         }
-        if doing != Some(mine) {
+        if doing.is_none_or(|doing| doing.intent != mine.intent) {
             diff::check_moved(plan, observed, &self.config.name)?;
         }
         match meant {

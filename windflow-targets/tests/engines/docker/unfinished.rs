@@ -124,3 +124,19 @@ async fn a_plan_after_a_cut_says_why_and_names_are_as_they_should_be_in_the_end(
     let again = place.target().plan_for(&cx("again"), &Desired::Present(one("3"))).await.unwrap();
     assert!(again.is_empty(), "{:?}", again.changes);
 }
+
+/// An engine goes on with what it was asked for by somebody who has died since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_apply_had_asked_for_may_come_about_between_the_next_plan_and_its_apply() {
+    let place = Place::new();
+    let target = place.target();
+    let late = stack("late", [("web", idle())]);
+    place.proxy.cut_at_call(1, "POST", "/containers/*/start", Cut::Before);
+    assert!(target.deploy(&cx("killed"), late.clone()).await.is_err() && place.proxy.is_cut());
+    place.proxy.heal().unwrap();
+    let plan = target.plan_for(&cx("again"), &Desired::Present(late.clone())).await.unwrap();
+    let owner = format!("label=windflow.owner={}", place.owner);
+    docker(&["start", &docker(&["ps", "-aq", "--no-trunc", "--filter", &owner])]);
+    assert_eq!(target.apply(&cx("again"), &plan).await.unwrap(), Applied::Revision(Some(1)));
+    assert!(target.drift(&cx("drift"), &late.name).await.unwrap().is_empty());
+}
