@@ -26,7 +26,7 @@ fn not_given(network: &Network, asked: IpAddr) -> Option<String> {
     let pools = network.ipam.iter().flat_map(|ipam| &ipam.config).filter_map(|pool| pool.subnet.as_deref());
     let ranges: Vec<&str> = pools.filter(|subnet| bits_of(subnet).is_some_and(|(of, _)| same(of, asked))).collect();
     match ranges[..] {
-        // An engine may choose one that holds it.
+        // Podman chooses one that holds it; an engine says itself that it does not.
         [] => None,
         _ if ranges.iter().any(|subnet| holds(subnet, asked)) => None,
         _ => Some(format!("is not in {}, the subnet of this network", ranges.join(" or "))),

@@ -34,8 +34,8 @@ const PASSES: usize = 3;
 #[derive(Clone, Copy)]
 pub(super) struct Aim<'a> {
     pub stack: &'a Stack,
-    /// What is on record as being done, as long as somebody else may begin something else.
-    pub mine: Option<&'a Doing>,
+    /// What is on record as being done.
+    pub mine: &'a Doing,
     /// Whether what is replaced is kept beside, where the stack says so.
     pub beside: bool,
 }
@@ -61,8 +61,8 @@ impl DockerTarget {
             cx.progress(record.note());
         }
         self.check_records(name, &seen)?;
-        if matches!(plan.desired, Desired::Present(_)) && seen.promoted.is_some() {
-            self.end_promotion(cx, &seen).await.map_err(|e| e.in_stack(name))?;
+        if let (Desired::Present(_), Some(promoted)) = (&plan.desired, &seen.promoted) {
+            self.end_promotion(cx, promoted, &seen).await.map_err(|e| e.in_stack(name))?;
             seen = self.look(name).await?;
         }
         let observed = self.observed(cx, &seen);
@@ -81,9 +81,9 @@ impl DockerTarget {
             && let Some(done) = diff::already(plan, &observed, cx.key(), &self.capabilities)
         {
             // Recorded already, and cut before that was written down: whoever looks next ends it.
-            let done_before = |doing: &Doing| seen.current().is_some_and(|current| current.key == doing.key);
-            if continues || seen.doing.as_ref().is_some_and(done_before) {
-                records::end(&self.engine, &self.config.owner, name).await.map_err(|e| e.in_stack(name))?;
+            let is_over = |doing: &&Doing| continues || seen.current().is_some_and(|now| now.key == doing.key);
+            if let Some(doing) = seen.doing.as_ref().filter(is_over) {
+                self.done(name, doing).await?;
             }
             return Ok(done);
         }
@@ -136,6 +136,12 @@ impl DockerTarget {
         begun.map_err(|error| error.in_stack(name))
     }
 
+    /// This is not being done any more.
+    pub(super) async fn done(&self, name: &windflow_core::StackName, doing: &Doing) -> Result<(), TargetError> {
+        let done = records::end(&self.engine, &self.config.owner, name, Some(doing)).await;
+        done.map_err(|error| error.in_stack(name))
+    }
+
     async fn bring_up(
         &self,
         cx: &Context,
@@ -159,7 +165,7 @@ impl DockerTarget {
         if restored.is_none() && self.stages(stack, seen) {
             return Box::pin(self.stage(cx, stack, mine, seen, changes, ready)).await;
         }
-        let aim = Aim { stack, mine: Some(mine), beside: false };
+        let aim = Aim { stack, mine, beside: false };
         let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, changes)).await? else {
             let number = match restored {
                 Some(current) => current.number,
@@ -169,12 +175,12 @@ impl DockerTarget {
                     records::record(&self.engine, owner, seen, revision).await?.number
                 }
             };
-            records::end(&self.engine, owner, name).await?;
+            self.done(name, mine).await?;
             return Ok(Applied::Revision(Some(number)));
         };
         let why = cx.masker().mask(&why);
         if let Some(current) = restored {
-            records::end(&self.engine, owner, name).await?;
+            self.done(name, mine).await?;
             let what = format!("revision {} does not come up again: {why}", current.number);
             return Err(TargetError::new(&self.config.name, TargetErrorKind::Unhealthy, what)
                 .with_hint("there is nothing else to go back to: put it right and apply again, or roll back further"));
@@ -192,7 +198,7 @@ impl DockerTarget {
         why: String,
         mine: &Doing,
     ) -> Result<Applied, TargetError> {
-        let (name, owner) = (&from.name, &self.config.owner);
+        let name = &from.name;
         let now = self.look(name).await?;
         if !self.is_still_ours(&now, mine) {
             return Err(self.overtaken(name));
@@ -215,7 +221,7 @@ impl DockerTarget {
         let changes = self.changes(cx, &Desired::Present(base.stack.clone()), &observed, &now, &meaning);
         let back = async {
             let ready = Box::pin(self.prepare(cx, &base.stack, meaning, &now)).await?;
-            let aim = Aim { stack: &base.stack, mine: Some(mine), beside: false };
+            let aim = Aim { stack: &base.stack, mine, beside: false };
             Box::pin(self.make_it_so(cx, aim, ready, &now, &changes)).await
         };
         let back = back.await.map_err(|mut error: TargetError| {
@@ -224,7 +230,7 @@ impl DockerTarget {
             error
         });
         let worse = back?;
-        records::end(&self.engine, owner, name).await?;
+        self.done(name, mine).await?;
         match worse {
             None => Ok(Applied::RolledBack { to: Some(base.number), why }),
             Some(worse) => {
@@ -279,7 +285,7 @@ impl DockerTarget {
                 false => work.remove(found).await?,
             }
         }
-        records::end(&self.engine, &self.config.owner, &from.name).await?;
+        records::end(&self.engine, &self.config.owner, &from.name, None).await?;
         let what = format!("{why}; no revision is on record to go back to, and what ran before is left as it is");
         Err(TargetError::new(&self.config.name, TargetErrorKind::Unhealthy, what)
             .with_hint("put it right and apply again"))
@@ -333,7 +339,7 @@ impl DockerTarget {
         let mut work = self.work(cx, stack, &ready.meaning, ready.handed, start_interval);
         work.news = News::of(&self.engine, &self.config.owner, &stack.name);
         work.beside = beside;
-        work.mine = mine;
+        work.mine = Some(mine);
         work.carried = nameless::carried(seen);
         let seen = Box::pin(self.clear_the_way(&work, seen, changes)).await?;
         let ensured = Box::pin(parts::ensure(&self.engine, &self.config.owner, stack, &seen)).await;
@@ -354,14 +360,12 @@ impl DockerTarget {
             // What an apply that was cut had just asked for may have come about only now.
             let mut now = self.look(&stack.name).await?;
             if beside {
-                if let Some(mine) = mine {
-                    self.write_down(cx, stack, &now, &ready.meaning, mine).await?;
-                }
+                self.write_down(cx, stack, &now, &ready.meaning, mine).await?;
                 blue_green::switch(&work, &now).await?;
                 now = self.look(&stack.name).await?;
             }
             let settled = if beside { blue_green::is_switched(&work, &now) } else { is_settled(&work, &now) };
-            if mine.is_some_and(|mine| !self.is_still_ours(&now, mine)) {
+            if !self.is_still_ours(&now, mine) {
                 return Err(self.overtaken(&stack.name));
             }
             if !settled && passes >= PASSES {
@@ -372,12 +376,19 @@ impl DockerTarget {
                 break;
             }
         }
-        if beside {
-            return Ok(None);
+        if !beside {
+            work.still_ours().await?;
+            self.tidy(&work, &seen, changes).await?;
         }
-        self.give_names(&work, &seen).await?;
+        Ok(None)
+    }
+
+    /// What stays gets the names it should have, and what nothing needs any more goes.
+    pub(super) async fn tidy(&self, work: &Work<'_>, seen: &Seen, changes: &[Change]) -> Result<(), TargetError> {
+        let stack = work.stack;
+        self.give_names(work, seen).await?;
         let gone: Vec<Change> = changes.iter().filter(|change| change.kind == ChangeKind::Delete).cloned().collect();
-        parts::remove(&self.engine, &stack.name, &seen, &gone).await?;
+        parts::remove(&self.engine, &stack.name, seen, &gone).await?;
         // Containers that were taken over and are no more need no record.
         let mut left = seen.adopted.clone();
         left.containers.retain(|id, _| seen.containers.iter().any(|found| found.id == *id));
@@ -386,7 +397,7 @@ impl DockerTarget {
         if left != seen.adopted {
             records::adopt(&self.engine, &self.config.owner, &stack.name, left).await?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// A network or volume that must be made anew can only go when nothing stands on it.

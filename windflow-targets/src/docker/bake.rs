@@ -7,23 +7,25 @@
 //!
 //! Every arrow can be cut and gone along again: what is on record and what containers are and answer to says where it stands.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use windflow_core::target::{
-    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, TargetErrorKind,
-    diff,
+    Applied, Change, Context, Desired, Health, Observed, Plan, Promote, Revision, Stack, TargetError, diff,
 };
 use windflow_core::{ServiceName, StackName};
 
 use super::apply::Aim;
 use super::blue_green::is_staged_by;
+use super::converge::down_order;
 use super::events::{AT_THE_LATEST, News};
-use super::look::Seen;
+use super::look::{Found, Seen};
 use super::meaning::Meaning;
 use super::prepare::Prepared;
 use super::records;
-use super::rollout::count;
+use super::removal::Nameless;
+use super::rollout::{count, go_down};
 use super::staged;
 use super::target::DockerTarget;
 use crate::engine::doing::Doing;
@@ -50,7 +52,7 @@ impl DockerTarget {
         changes: &[Change],
         ready: Prepared,
     ) -> Result<Applied, TargetError> {
-        let aim = Aim { stack, mine: Some(mine), beside: true };
+        let aim = Aim { stack, mine, beside: true };
         let why = Box::pin(self.make_it_so(cx, aim, ready, seen, changes)).await?;
         let why = why.map(|why| cx.masker().mask(&why));
         let now = self.look(&stack.name).await?;
@@ -81,7 +83,11 @@ impl DockerTarget {
         let Some(current) = seen.current().filter(|_| seen.staged.is_none()) else { return Ok(()) };
         let mut revision = Revision::new(seen.highest + 1, stack.clone(), cx.key(), cx.clock().now());
         revision.images = meaning.ran(stack, seen);
-        let services = staged_services(stack, seen).cloned().collect();
+        let services: BTreeSet<ServiceName> = staged_services(stack, seen).cloned().collect();
+        if services.is_empty() || diff::is_revision(stack, current) {
+            // Somebody has promoted it since.
+            return Err(self.overtaken(&stack.name));
+        }
         let staged = Staged::new(revision, current.number, services, String::new());
         match staged::write(&self.engine, &self.config.owner, &stack.name, &staged).await? {
             true => Ok(()),
@@ -117,7 +123,7 @@ impl DockerTarget {
                 return Box::pin(self.abort(cx, &staged, &seen, why, mine)).await;
             }
             let Some(until) = staged.until else {
-                records::end(&self.engine, &self.config.owner, stack).await?;
+                self.done(stack, mine).await?;
                 return Ok(Applied::Staged { revision: staged.revision.number, kept: staged.kept });
             };
             let now = cx.clock().now();
@@ -181,25 +187,43 @@ impl DockerTarget {
         // Under the key it was applied with: whoever applied it knows it by that.
         let mut revision = staged.revision.clone();
         revision.at = cx.clock().now();
-        let made = records::record(&self.engine, &self.config.owner, seen, revision).await?;
+        if !records::record_as(&self.engine, &self.config.owner, seen, &revision).await? {
+            return Err(self.overtaken(name));
+        }
         let now = self.look(name).await?;
-        self.end_promotion(cx, &now).await?;
-        Ok(Applied::Revision(Some(made.number)))
+        if let Some(promoted) = &now.promoted {
+            self.end_promotion(cx, promoted, &now).await?;
+        }
+        self.done(name, mine).await?;
+        Ok(Applied::Revision(Some(revision.number)))
     }
 
-    /// What was staged is current: the old set goes, and nothing more is on record of that. Whoever comes by does that.
-    pub(super) async fn end_promotion(&self, cx: &Context, seen: &Seen) -> Result<(), TargetError> {
-        let Some(current) = seen.current() else { return Ok(()) };
-        let (engine, owner, stack) = (&self.engine, &self.config.owner, &current.stack);
-        let (changes, ready) = self.prepare_whole(cx, stack, seen).await?;
-        let aim = Aim { stack, mine: None, beside: false };
-        if let Some(why) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
-            let what = format!("revision {} is current, and {}", current.number, cx.masker().mask(&why));
-            let error = TargetError::new(&self.config.name, TargetErrorKind::Unhealthy, what);
-            return Err(error.in_stack(&stack.name).with_hint("put it right and apply it again, or roll back"));
+    /// What was staged is current: the old set goes, and nothing more is on record of that. Whoever comes by does that, and
+    /// waits for nothing: what is current may be ill by now.
+    pub(super) async fn end_promotion(&self, cx: &Context, promoted: &Staged, seen: &Seen) -> Result<(), TargetError> {
+        let (engine, owner, stack) = (&self.engine, &self.config.owner, &promoted.revision.stack);
+        let meaning = Meaning::default();
+        let work = self.work(cx, stack, &meaning, BTreeMap::new(), false);
+        for wave in down_order(seen.containers.iter().filter(|found| seen.is_kept(found)).collect()) {
+            let (again, over): (Vec<&Found>, Vec<&Found>) =
+                wave.into_iter().partition(|found| stack.services.contains_key(&found.service));
+            go_down(&work, &again, Nameless::Stay).await?;
+            go_down(&work, &over, Nameless::GoIfAgreed).await?;
         }
-        staged::forget(engine, owner, &stack.name).await?;
-        records::end(engine, owner, &stack.name).await
+        let now = self.look(&stack.name).await?;
+        if now.promoted.as_ref() != Some(promoted) {
+            // Somebody else has ended it, and may have begun something since.
+            return Ok(());
+        }
+        let desired = Desired::Present(stack.clone());
+        let there = self.observed_whole(cx, &now);
+        let changes = diff::part_changes(&desired, &there, &self.capabilities, cx.consents());
+        self.tidy(&work, &now, &changes).await?;
+        staged::forget(engine, owner, &stack.name, Some(promoted)).await?;
+        match &seen.doing {
+            Some(doing) => self.done(&stack.name, doing).await,
+            None => Ok(()),
+        }
     }
 
     /// That what was begun is still what is done, and that nobody has promoted this since.
@@ -220,23 +244,22 @@ impl DockerTarget {
         why: String,
         mine: &Doing,
     ) -> Result<Applied, TargetError> {
-        let (engine, owner, number) = (&self.engine, &self.config.owner, staged.kept);
-        let name = &staged.revision.stack.name;
+        let (name, number) = (&staged.revision.stack.name, staged.kept);
         let Some(kept) = seen.current().filter(|current| current.number == number) else {
             return Err(self.overtaken(name));
         };
         cx.progress(format_args!("going back to revision {number}: {why}"));
         let (changes, ready) = self.prepare_whole(cx, &kept.stack, seen).await?;
         self.still_staged(name, mine).await?;
-        let aim = Aim { stack: &kept.stack, mine: Some(mine), beside: false };
+        let aim = Aim { stack: &kept.stack, mine, beside: false };
         if let Some(worse) = Box::pin(self.make_it_so(cx, aim, ready, seen, &changes)).await? {
             let worse = cx.masker().mask(&worse);
             return Err(TargetError::not_back(&self.config.name, &why, number, &worse)
                 .in_stack(name)
                 .with_hint("put it right and abort again"));
         }
-        staged::forget(engine, owner, name).await?;
-        records::end(engine, owner, name).await?;
+        staged::forget(&self.engine, &self.config.owner, name, Some(staged)).await?;
+        self.done(name, mine).await?;
         Ok(Applied::RolledBack { to: Some(number), why })
     }
 
@@ -260,8 +283,9 @@ impl DockerTarget {
         let stack = &staged.revision.stack;
         if matches!(meant, Meant::Staged) && changes.is_empty() {
             // All is said and done, and an apply that was cut has only not written that down.
-            if seen.doing.as_ref().is_some_and(|doing| doing == mine || doing.key == staged.revision.key) {
-                records::end(&self.engine, &self.config.owner, &stack.name).await?;
+            if let Some(doing) = seen.doing.as_ref().filter(|doing| *doing == mine || doing.key == staged.revision.key)
+            {
+                self.done(&stack.name, doing).await?;
             }
             return Ok(staged.again(plan, cx.key()));
         }
@@ -298,12 +322,12 @@ impl DockerTarget {
         self.check_records(stack, &seen)?;
         let mine = self.deciding(cx, stack, verdict, &seen);
         if seen.staged.is_none() {
-            return self.put_away(cx, stack, &seen).await;
+            return self.put_away(cx, stack, verdict, &seen).await;
         }
         self.begin(stack, &seen, &mine).await?;
         // Somebody may have decided since that look.
         let seen = self.look(stack).await?;
-        let Some(staged) = seen.staged.clone() else { return self.put_away(cx, stack, &seen).await };
+        let Some(staged) = seen.staged.clone() else { return self.put_away(cx, stack, verdict, &seen).await };
         if verdict == Promote::Abort {
             Box::pin(self.abort(cx, &staged, &seen, "it was asked for".to_owned(), &mine)).await?;
             return Ok(Applied::Revision(Some(staged.kept)));
@@ -314,7 +338,7 @@ impl DockerTarget {
         // What an apply had not finished when it was cut is finished first: nothing goes before all that is new is ready.
         let name = &staged.revision.stack;
         let (changes, ready) = self.prepare_whole(cx, name, &seen).await?;
-        let aim = Aim { stack: name, mine: Some(&mine), beside: true };
+        let aim = Aim { stack: name, mine: &mine, beside: true };
         let why = Box::pin(self.make_it_so(cx, aim, ready, &seen, &changes)).await?;
         let now = self.look(stack).await?;
         match why {
@@ -324,15 +348,22 @@ impl DockerTarget {
     }
 
     /// Nothing is staged: what a cut has left of a decision, or of an apply at its very end, is put away.
-    async fn put_away(&self, cx: &Context, stack: &StackName, seen: &Seen) -> Result<Applied, TargetError> {
-        if seen.promoted.is_some() {
-            self.end_promotion(cx, seen).await?;
-            return Ok(Applied::Nothing);
+    async fn put_away(
+        &self,
+        cx: &Context,
+        stack: &StackName,
+        verdict: Promote,
+        seen: &Seen,
+    ) -> Result<Applied, TargetError> {
+        if let Some(promoted) = &seen.promoted {
+            self.end_promotion(cx, promoted, seen).await?;
+            return Ok(match verdict {
+                Promote::Promote => Applied::Revision(Some(promoted.revision.number)),
+                Promote::Abort => Applied::Nothing,
+            });
         }
         match &seen.doing {
-            Some(doing) if doing.is_over(seen.current()) => {
-                records::end(&self.engine, &self.config.owner, stack).await?;
-            }
+            Some(doing) if doing.is_over(seen.current()) => self.done(stack, doing).await?,
             Some(_) => return Err(nothing_staged_yet(&self.config.name, stack)),
             None => {}
         }

@@ -18,6 +18,12 @@ impl DockerTarget {
         stack: &Stack,
         seen: &Seen,
     ) -> Result<(), windflow_core::target::PlanError> {
+        if let Some(promoted) = &seen.promoted {
+            let number = promoted.revision.number;
+            let told =
+                format!("revision {number} is current; what was kept beside it has not gone yet, and goes first");
+            plan.degradations.push(format!("rollout: {told}"));
+        }
         let Some(staged) = &seen.staged else { return self.plan_to_stage(plan, stack, seen) };
         for name in staged.services.iter().filter(|name| is_lost(seen, name)) {
             plan.degradations.push(Staged::told_lost(name));

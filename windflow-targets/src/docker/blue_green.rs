@@ -138,6 +138,7 @@ pub(super) async fn switch(work: &Work<'_>, seen: &Seen) -> Result<(), TargetErr
     }
     let mut gave_up = false;
     for (name, service) in &staged {
+        work.still_ours().await?;
         for found in sets(work, seen, name, service).blue {
             gave_up |= give_up_the_name(work, &found.spec, found).await?;
         }

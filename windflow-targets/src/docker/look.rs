@@ -79,9 +79,12 @@ impl Seen {
         asked.is_none_or(|asked| self.made_as(found) != Some(identity(stack, &asked)))
     }
 
-    /// What a container was made as. What was taken over has no mark: it is what is current.
+    /// What a container was made as. What was taken over has no mark: it is what is current, or was until that
+    /// was promoted which it is kept beside.
     pub fn made_as(&self, found: &Found) -> Option<Identity> {
-        found.identity.or_else(|| self.current().map(|current| identity(&current.stack, &found.spec)))
+        let kept =
+            self.promoted.as_ref().and_then(|promoted| self.revisions.iter().find(|r| r.number == promoted.kept));
+        found.identity.or_else(|| kept.or(self.current()).map(|current| identity(&current.stack, &found.spec)))
     }
 
     /// Whether anything but volumes is there: without it, volumes are what was kept.

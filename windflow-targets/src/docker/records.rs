@@ -183,7 +183,7 @@ pub(super) async fn begin(
 ) -> Result<(), TargetError> {
     let name = names::doing(owner, stack);
     if before.is_some_and(|before| before != doing) {
-        end(engine, owner, stack).await?;
+        end(engine, owner, stack, None).await?;
     }
     let mut labels = mark::labels(owner, stack);
     // The form holds only texts: it can always be written.
@@ -212,9 +212,18 @@ pub(super) async fn is_doing(
     Ok(label.and_then(|text| serde_json::from_str::<Doing>(text).ok()).as_ref() == Some(doing))
 }
 
-/// Nothing is being done any more.
-pub(super) async fn end(engine: &Engine, owner: &OwnerId, stack: &StackName) -> Result<(), TargetError> {
-    drop_volume(engine, owner, stack, "ending an apply", &names::doing(owner, stack)).await
+/// This is not being done any more; where nothing is named, whatever is.
+pub(super) async fn end(
+    engine: &Engine,
+    owner: &OwnerId,
+    stack: &StackName,
+    doing: Option<&Doing>,
+) -> Result<(), TargetError> {
+    match doing {
+        // Somebody else has begun since.
+        Some(doing) if !is_doing(engine, owner, stack, doing).await? => Ok(()),
+        _ => drop_volume(engine, owner, stack, "ending an apply", &names::doing(owner, stack)).await,
+    }
 }
 
 /// Makes this the next revision, whatever its number, and lets the oldest go. An engine keeps the first of two volumes of one name: whose it is
@@ -239,21 +248,34 @@ pub(super) async fn record(
                 error.with_hint("see who else changes this stack, or whether the engine drops labels of volumes")
             );
         }
-        let mut labels = mark::labels(owner, &stack);
-        labels.insert(mark::REVISION.to_owned(), number.to_string());
-        labels.insert(mark::RECORD.to_owned(), serde_json::to_string(&revision).unwrap_or_default());
-        let wanted = labels.clone();
-        let what = format!("recording revision {number}");
-        let volume = keep(engine, &what, names::revision(owner, &stack, number), labels).await?;
-        if volume.labels == wanted {
-            break;
+        if record_as(engine, owner, seen, &revision).await? {
+            return Ok(revision);
         }
     }
-    for old in kept.iter().rev().skip(KEPT - 1) {
-        let what = format!("forgetting revision {}", old.number);
-        drop_volume(engine, owner, &stack, &what, &names::revision(owner, &stack, old.number)).await?;
+}
+
+/// Makes this a revision by the number it has, and lets the oldest go; or says that the number is somebody else's.
+pub(super) async fn record_as(
+    engine: &Engine,
+    owner: &OwnerId,
+    seen: &Seen,
+    revision: &Revision,
+) -> Result<bool, TargetError> {
+    let (stack, number) = (&revision.stack.name, revision.number);
+    let mut labels = mark::labels(owner, stack);
+    labels.insert(mark::REVISION.to_owned(), number.to_string());
+    labels.insert(mark::RECORD.to_owned(), serde_json::to_string(revision).unwrap_or_default());
+    let wanted = labels.clone();
+    let what = format!("recording revision {number}");
+    let volume = keep(engine, &what, names::revision(owner, stack, number), labels).await?;
+    if volume.labels != wanted {
+        return Ok(false);
     }
-    Ok(revision)
+    for old in seen.revisions.iter().rev().skip(KEPT - 1) {
+        let what = format!("forgetting revision {}", old.number);
+        drop_volume(engine, owner, stack, &what, &names::revision(owner, stack, old.number)).await?;
+    }
+    Ok(true)
 }
 
 /// Forgets every revision, and what was taken over: the last thing of a stack that goes, but for what is being done.

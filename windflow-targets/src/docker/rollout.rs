@@ -236,6 +236,7 @@ async fn replace(
         return Ok(Some(why));
     }
     if quietly {
+        work.still_ours().await?;
         for found in &new {
             take_the_name(work, service, found).await?;
         }

@@ -24,7 +24,20 @@ pub(super) async fn write(
     Ok(found.is_some_and(|found| found.revision.stack == staged.revision.stack))
 }
 
-/// Nothing is staged any more.
-pub(super) async fn forget(engine: &Engine, owner: &OwnerId, stack: &StackName) -> Result<(), TargetError> {
-    records::drop_volume(engine, owner, stack, "ending what was staged", &names::staged(owner, stack)).await
+/// This revision is not staged any more; where none is named, whichever is.
+pub(super) async fn forget(
+    engine: &Engine,
+    owner: &OwnerId,
+    stack: &StackName,
+    this: Option<&Staged>,
+) -> Result<(), TargetError> {
+    let (docker, name, what) = (engine.docker().await?, names::staged(owner, stack), "ending what was staged");
+    if let Some(this) = this {
+        let found = engine.find(what, docker.inspect_volume(&name)).await?;
+        let found = found.and_then(|found| serde_json::from_str::<Staged>(found.labels.get(mark::STAGED)?).ok());
+        if found.is_some_and(|found| found != *this) {
+            return Ok(());
+        }
+    }
+    records::drop_volume(engine, owner, stack, what, &name).await
 }

@@ -72,9 +72,9 @@ impl DockerTarget {
             records::adopt(engine, owner, name, left).await?;
         }
         if seen.two_sets().is_some() {
-            staged::forget(engine, owner, name).await?;
+            staged::forget(engine, owner, name, None).await?;
         }
         records::forget(engine, owner, name, &seen.revisions).await?;
-        records::end(engine, owner, name).await
+        records::end(engine, owner, name, None).await
     }
 }

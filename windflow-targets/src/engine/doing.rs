@@ -9,7 +9,7 @@ use windflow_core::{ContentHash, OwnerId, StackName, TargetName};
 pub(crate) struct Doing {
     pub intent: ContentHash,
     pub key: String,
-    /// Whether it promotes or aborts: it has nothing left to do but to say so once nothing is staged.
+    /// Whether it promotes or aborts: once nothing is staged, and nothing promoted is to be ended, it is over.
     #[serde(default)]
     pub decides: bool,
 }

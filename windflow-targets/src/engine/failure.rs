@@ -42,7 +42,7 @@ impl Failure<'_> {
             return failed.with_hint(NO_MANAGER);
         }
         if is_in_the_way(error) {
-            return failed.with_hint("somebody else works on the same at this moment: do it again");
+            return failed.with_hint("somebody else works on the same at this moment, and doing it again helps; or `docker network inspect` says who stays on it");
         }
         match kind {
             TargetErrorKind::Unreachable => failed.with_hint("is the engine running, and may this user reach it?"),
@@ -185,6 +185,7 @@ mod tests {
         assert_eq!(forbidden("authorization denied by plugin"), TargetErrorKind::Denied);
         let taken = "endpoint with name shop-web-1 already exists in network shop_default";
         assert_eq!(forbidden(taken), TargetErrorKind::Conflict);
+        assert_eq!(forbidden("network shop_default has active endpoints"), TargetErrorKind::Conflict);
         let error = Error::DockerResponseServerError {
             status_code: 503,
             message: "This node is not a swarm manager. Use \"docker swarm init\"".to_owned(),

@@ -310,7 +310,10 @@ impl SwarmTarget {
         let Some(staged) = records.staged() else {
             if let (true, Some(current)) = (records.is_promoted(), records.current()) {
                 self.end_promotion(cx, &current.stack, records).await?;
-                return Ok(Applied::Nothing);
+                return Ok(match verdict {
+                    Promote::Promote => Applied::Revision(Some(current.number)),
+                    Promote::Abort => Applied::Nothing,
+                });
             }
             match &records.doing {
                 Some((_, doing)) if doing.is_over(records.current()) => self.done(stack, doing).await?,

@@ -25,6 +25,9 @@ const SILENT: Duration = Duration::from_secs(10);
 /// While nothing is told one looks again this often.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What is timed of a service that was there.
+const GONE: &str = " is gone";
+
 /// How often a Swarm is asked for tasks that it does not make.
 const ASKED: u32 = 3;
 
@@ -90,9 +93,15 @@ impl SwarmTarget {
             self.look_again(&stack.name, look).await?;
             track.excused.beside.extend(ended_beside_leavers(look, &earlier));
             let is_gone = |name: &&ServiceName| stack.services.contains_key(*name) && look.service(name).is_none();
+            track.since.retain(|what, _| match what.strip_suffix(GONE) {
+                Some(name) => {
+                    look.services.iter().all(|service| name_of(service).is_none_or(|there| there.as_str() != name))
+                }
+                None => true,
+            });
             let gone: Vec<ServiceName> = track.touched.keys().filter(is_gone).cloned().collect();
-            if gone.into_iter().any(|name| track.lasts(format!("{name} is gone")) >= LOOK) {
-                // Nobody but another who changes this stack takes away what was made just now.
+            if gone.into_iter().any(|name| track.lasts(format!("{name}{GONE}")) >= LOOK) {
+                // Another who changes this stack, or somebody by hand: whoever that is does not want it back just now.
                 return Err(overtaken(&self.config.name, &stack.name));
             }
             let judged: BTreeMap<ServiceName, Judged> = look

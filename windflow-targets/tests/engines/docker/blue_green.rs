@@ -340,6 +340,37 @@ async fn an_abort_that_was_cut_leaves_nothing_that_could_be_promoted() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_that_was_cut_before_the_old_set_went_is_ended_by_whoever_comes() {
+    let place = Place::new();
+    let (target, stack) = (place.target(), shop("one").name);
+    target.deploy(&cx("one"), shop("one")).await.unwrap();
+    let cut = || async {
+        target.deploy(&cx("two"), shop("two")).await.unwrap();
+        place.proxy.cut_at_call(1, "DELETE", "/containers/*", Cut::Before);
+        assert!(target.promote(&cx("go"), &stack, Promote::Promote).await.is_err() && place.proxy.is_cut());
+        place.proxy.heal().unwrap();
+        assert_eq!(webs(&place).len(), 2);
+        target.plan_for(&cx("look"), &Desired::Present(shop("two"))).await.unwrap()
+    };
+    let plan = cut().await;
+    assert!(plan.is_empty() && plan.unfinished, "{plan:?}");
+    assert!(plan.degradations.iter().any(|told| told.contains("what was kept beside it")), "{plan:?}");
+    assert!(target.drift(&cx("drift"), &stack).await.unwrap().is_empty());
+    assert_eq!(target.promote(&cx("go"), &stack, Promote::Promote).await.unwrap(), Applied::Revision(Some(2)));
+    assert_eq!(webs(&place).len(), 1);
+    // Whatever has become of what is current, another revision is applied.
+    target.deploy(&cx("back"), shop("one")).await.unwrap();
+    target.promote(&cx("back"), &stack, Promote::Promote).await.unwrap();
+    cut().await;
+    docker(&["exec", &id_of(&target, &stack, "web").await, "rm", "/w/index.html"]);
+    assert!(matches!(target.deploy(&cx("three"), shop("three")).await.unwrap(), Applied::Staged { kept: 4, .. }));
+    target.promote(&cx("three"), &stack, Promote::Promote).await.unwrap();
+    cut().await;
+    target.destroy(&cx("gone"), &stack).await.unwrap();
+    assert_eq!(place.marked(None), [""; 0]);
+}
+
 /// Of the first set that such a stack has, networks are made twice, to have their address ranges for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stacks_of_one_name_that_begin_at_the_same_moment_do_not_share_the_name_of_a_network() {
