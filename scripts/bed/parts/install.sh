@@ -8,7 +8,11 @@ need() {
     echo "'$program' is needed (Debian: apt-get install $package)" >&2
     return 69
   fi
-  install_quietly "$package" >&2
+  # Another bed may need the same at this moment.
+  (
+    flock 8
+    type -P "$program" > /dev/null || install_quietly "$package" >&2 8>&-
+  ) 8> /run/windflow-bed.lock
 }
 
 # Debian starts the service of a package that it installs. Nothing may run here that the bed did not start, so starting

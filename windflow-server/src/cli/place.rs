@@ -83,7 +83,12 @@ impl Named {
     pub fn read(project: &Project, on: &StackArgs) -> Result<Self, Failure> {
         let text = on.stack.as_str();
         let path = Path::new(text);
-        let there = project.process.working_dir.join(path).is_file();
+        let there = project.process.working_dir.join(path);
+        if there.is_dir() && StackName::new(text).is_err() {
+            let hint = "name the stack file in it, such as compose.yaml";
+            return Err(Failure::usage(format_args!("'{text}' is a folder")).hint(hint));
+        }
+        let there = there.is_file();
         let looks = text.contains(['/', '\\']) || path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         if there || looks {
             let document = project.stack(on.files.onto(path.into()))?;
@@ -114,12 +119,12 @@ pub fn target(project: &Project, args: &TargetArgs) -> Result<Arc<dyn Target>, F
     match &args.target {
         Some(name) => project.target_named(name).ok_or_else(|| match project.astray.get(name) {
             Some(why) => Failure::usage(format_args!("target '{name}': {why}")),
-            None => Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known: {}", names())),
+            None => Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known targets: {}", names())),
         }),
         None if targets.len() == 1 => {
             targets.values().next().cloned().ok_or_else(|| Failure::usage("there is no target"))
         }
-        None => Err(Failure::usage("which target?").hint(format!("--target NAME; known: {}", names()))),
+        None => Err(Failure::usage("which target?").hint(format!("--target NAME; known targets: {}", names()))),
     }
 }
 

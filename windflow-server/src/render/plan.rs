@@ -1,10 +1,27 @@
 //! Plans as people and programs read them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use windflow_core::target::{Applied, ChangeKind, Desired, Plan, Reversibility};
 
 use super::output::{Output, Tone};
-use super::text::{clean, count, cut};
+use super::text::{clean, count, cut, exact_duration};
+
+/// The fields of a service that hold a time, in milliseconds.
+const TIMES: [&str; 11] = [
+    "interval",
+    "timeout",
+    "start_period",
+    "start_interval",
+    "delay",
+    "monitor",
+    "window",
+    "min_healthy",
+    "progress_deadline",
+    "bake",
+    "stop_grace_period",
+];
 
 /// Prints a plan.
 pub fn print(output: &Output, plan: &Plan) {
@@ -34,6 +51,8 @@ pub fn changes(output: &Output, plan: &Plan) {
             ChangeKind::Update | ChangeKind::Replace => Tone::Care,
             ChangeKind::Delete => Tone::Bad,
         };
+        let field = change.path.rsplit('.').next().unwrap_or_default();
+        let value = |of| cut(&clean(&with_times(field, of).to_string()), 60);
         let values = match (&change.before, &change.after) {
             (Some(before), Some(after)) => format!(": {} → {}", value(before), value(after)),
             (None, Some(after)) if change.kind != ChangeKind::Create => format!(": {}", value(after)),
@@ -61,8 +80,18 @@ pub fn changes(output: &Output, plan: &Plan) {
     output.text(format!("{}: {}", count(plan.changes.len(), "change"), parts.join(", ")));
 }
 
-fn value(value: &Value) -> String {
-    cut(&clean(&value.to_string()), 60)
+/// What stands in a field, with times as people write them. Nothing else that is called so in a stack is a number.
+fn with_times(field: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(field, value)| (field.clone(), with_times(field, value))).collect())
+        }
+        Value::Array(all) => all.iter().map(|value| with_times("", value)).collect(),
+        value => match value.as_u64() {
+            Some(ms) if TIMES.contains(&field) => Value::from(exact_duration(Duration::from_millis(ms))),
+            _ => value.clone(),
+        },
+    }
 }
 
 /// What an apply came to.
@@ -71,4 +100,17 @@ pub fn applied(plan: &Plan, applied: &Applied) -> Value {
         "version": 1, "kind": "applied", "stack": plan.desired.stack(), "target": plan.target,
         "changes": plan.changes, "applied": applied,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_as_people_write_them() {
+        assert_eq!(with_times("bake", &json!(25_000)), json!("25s"));
+        let rollout = json!({ "strategy": "blue_green", "bake": 90_000, "batch": 2 });
+        assert_eq!(with_times("rollout", &rollout), json!({ "strategy": "blue_green", "bake": "1m30s", "batch": 2 }));
+        assert_eq!(with_times("replicas", &json!(2)), json!(2));
+    }
 }

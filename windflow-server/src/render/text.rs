@@ -42,6 +42,23 @@ pub fn duration(of: Duration) -> String {
     }
 }
 
+/// A duration as people write it, and nothing of it rounded: `1h30m`, `2s500ms`.
+pub fn exact_duration(of: Duration) -> String {
+    let (ms, minutes) = (of.as_millis() % 60_000, of.as_millis() / 60_000);
+    let mut out = String::new();
+    for (number, unit) in [(minutes / 60, 'h'), (minutes % 60, 'm')] {
+        if number > 0 {
+            out += &format!("{number}{unit}");
+        }
+    }
+    for (number, unit) in [(ms / 1_000, "s"), (ms % 1_000, "ms")] {
+        if number > 0 {
+            out += &format!("{number}{unit}");
+        }
+    }
+    if out.is_empty() { "0s".to_owned() } else { out }
+}
+
 /// A moment as people read it: RFC 3339 in UTC, to the second.
 pub fn moment(at: Timestamp) -> String {
     let text = at.to_string();
@@ -98,6 +115,15 @@ mod tests {
     fn what_a_terminal_would_obey_is_written_out() {
         assert_eq!(clean("a\u{1b}[31mred\r\nb\u{202e}c\u{9b}"), r"a\u{1b}[31mred\u{d}\nb\u{202e}c\u{9b}");
         assert_eq!(clean_lines("a\u{7}\nb"), "a\\u{7}\nb");
+    }
+
+    #[test]
+    fn exact_durations_lose_nothing() {
+        let of = |ms| exact_duration(Duration::from_millis(ms));
+        assert_eq!(
+            [of(0), of(5_000), of(2_500), of(90 * 60_000), of(86_400_000 + 1)],
+            ["0s", "5s", "2s500ms", "1h30m", "24h1ms"]
+        );
     }
 
     #[test]

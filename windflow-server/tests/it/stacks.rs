@@ -341,3 +341,13 @@ fn a_docker_host_that_leads_nowhere_is_told_to_whoever_names_its_target() {
     assert!(said.contains("target 'docker': DOCKER_HOST: ") && said.contains("foo://bar"), "{said}");
     assert_eq!(asked("targets").status.code(), Some(0), "nothing else is kept from its work");
 }
+
+#[test]
+fn a_folder_in_place_of_a_stack_file_is_called_one() {
+    let world = World::new();
+    std::fs::create_dir(world.dir.join("deploy")).unwrap();
+    for folder in [".", "./deploy"] {
+        let said = world.expect(64, &format!("plan {folder}")).err;
+        assert!(said.contains(&format!("'{folder}' is a folder")) && said.contains("compose.yaml"), "{said}");
+    }
+}

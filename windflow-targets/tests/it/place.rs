@@ -55,10 +55,11 @@ impl Place {
 
     /// Kills the supervisors, and waits until they are gone.
     pub async fn kill_supervisors(&self) {
-        self.supervisors().into_iter().for_each(kill);
+        let killed = self.supervisors();
+        killed.iter().copied().for_each(kill);
         eventually("the supervisors are gone", async || {
-            let left = self.supervisors();
-            (left.is_empty(), left)
+            let left: Vec<&i32> = killed.iter().filter(|pid| lives(**pid)).collect();
+            (left.is_empty(), format!("{left:?}"))
         })
         .await;
     }
@@ -102,6 +103,14 @@ impl Drop for Place {
 
 pub fn kill(pid: i32) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+}
+
+/// Whether any thread of a process still has what it has opened. Its command line is gone long before that, and its locks
+/// are not.
+fn lives(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ended = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
+    threads.flat_map(|thread| fs::read_to_string(thread.path().join("stat"))).any(|stat| !ended(&stat))
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -164,15 +164,30 @@ fn same<T: PartialEq>(
     theirs == ours
 }
 
-/// `x-windflow.rollout`.
-pub(super) fn rollout(at: &Normal<'_>) -> Rollout {
+/// `x-windflow.rollout`. What would mean nothing with its strategy is refused: whoever wrote it expects something of it.
+pub(super) fn rollout(at: &Normal<'_>, problems: &mut Problems) -> Rollout {
+    let strategy = match at.text("strategy").as_deref() {
+        Some("recreate") => Some(Strategy::Recreate),
+        Some("rolling") => Some(Strategy::Rolling),
+        Some("blue_green") => Some(Strategy::BlueGreen),
+        _ => None,
+    };
+    let mut idle = |key: &str, message: &str, hint: &str| {
+        let Some(entry) = at.get(key) else { return };
+        problems.hinted(entry.value.span, &format!("{}.{key}", at.path), message, Some(hint.to_owned()));
+    };
+    if strategy != Some(Strategy::BlueGreen) {
+        idle("bake", "is only for the strategy blue_green", "set 'strategy: blue_green', or remove it");
+    }
+    if strategy == Some(Strategy::Recreate) {
+        idle(
+            "batch",
+            "is not for the strategy recreate, which replaces all at once",
+            "set 'strategy: rolling', or remove it",
+        );
+    }
     Rollout {
-        strategy: match at.text("strategy").as_deref() {
-            Some("recreate") => Some(Strategy::Recreate),
-            Some("rolling") => Some(Strategy::Rolling),
-            Some("blue_green") => Some(Strategy::BlueGreen),
-            _ => None,
-        },
+        strategy,
         batch: at.number("batch"),
         min_healthy: at.duration("min_healthy"),
         progress_deadline: at.duration("progress_deadline"),

@@ -76,7 +76,10 @@ pub(super) fn service(at: &At<'_>, root: &Node, problems: &mut Problems) -> Opti
         depends_on: depends_on(&from, problems),
         healthcheck: health(&from, problems),
         replicas: replicas(&from, problems),
-        rollout: ours.as_ref().and_then(|ours| ours.inside("rollout")).map(|rollout| lower_deploy::rollout(&rollout)),
+        rollout: ours
+            .as_ref()
+            .and_then(|ours| ours.inside("rollout"))
+            .map(|rollout| lower_deploy::rollout(&rollout, problems)),
         stop_signal: from.text("stop_signal"),
         stop_grace_period: from.duration("stop_grace_period"),
         labels: from.pairs("labels"),
