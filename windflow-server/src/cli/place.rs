@@ -119,7 +119,9 @@ pub fn target(project: &Project, args: &TargetArgs) -> Result<Arc<dyn Target>, F
     match &args.target {
         Some(name) => project.target_named(name).ok_or_else(|| match project.astray.get(name) {
             Some(why) => Failure::usage(format_args!("target '{name}': {why}")),
-            None => Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known targets: {}", names())),
+            None => {
+                Failure::usage(format_args!("there is no target '{name}'")).hint(format!("known targets: {}", names()))
+            }
         }),
         None if targets.len() == 1 => {
             targets.values().next().cloned().ok_or_else(|| Failure::usage("there is no target"))
