@@ -1,15 +1,15 @@
-//! What `windflow.yaml` puts over a target: `timeout`, `breaker`, `limit`, `traced`.
+//! What `windflow.yaml` puts over a target: `timeout`, `breaker`, `limit`, `dry_run`, `traced`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use windflow_core::target::{Breaker, Limit, Target, Timeout, Traced};
+use windflow_core::target::{Breaker, DryRun, Limit, Target, Timeout, Traced};
 use windflow_workflow::document::{Entry, Kind, Node, parse_duration};
 
 use crate::config::{Reader, join};
 
 /// The keys that every kind of target may have.
-pub const LAYER_KEYS: [&str; 4] = ["timeout", "breaker", "limit", "traced"];
+pub const LAYER_KEYS: [&str; 5] = ["timeout", "breaker", "limit", "dry_run", "traced"];
 
 /// What stands over one target; nothing unless written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct LayerConfig {
     pub breaker: Option<(u32, Duration)>,
     /// How many calls are made at once.
     pub limit: Option<usize>,
+    /// Whether everything is done but the change itself.
+    pub dry_run: Option<bool>,
     /// Whether every call is a span.
     pub traced: Option<bool>,
 }
@@ -32,6 +34,7 @@ impl LayerConfig {
             timeout: self.timeout.or(all.timeout),
             breaker: self.breaker.or(all.breaker),
             limit: self.limit.or(all.limit),
+            dry_run: self.dry_run.or(all.dry_run),
             traced: self.traced.or(all.traced),
         }
     }
@@ -48,6 +51,9 @@ impl LayerConfig {
         if let Some(calls) = self.limit {
             target = Arc::new(Limit::over(target).at_once(calls));
         }
+        if self.dry_run == Some(true) {
+            target = Arc::new(DryRun::over(target));
+        }
         if self.traced == Some(true) {
             target = Arc::new(Traced::over(target));
         }
@@ -63,15 +69,19 @@ impl Reader<'_> {
             "timeout" => config.timeout = self.timeout(node, path),
             "breaker" => config.breaker = self.breaker(node, path),
             "limit" => config.limit = self.count(node, path).and_then(|calls| usize::try_from(calls).ok()),
-            "traced" => match node.to_value().as_bool() {
-                Some(traced) => config.traced = Some(traced),
-                None => {
-                    let message = format!("must be true or false, not {}", node.describe());
-                    self.problem(node.span.start, path, message, None);
-                }
-            },
+            "dry_run" => config.dry_run = self.switch(node, path),
+            "traced" => config.traced = self.switch(node, path),
             _ => {}
         }
+    }
+
+    fn switch(&mut self, node: &Node, path: &str) -> Option<bool> {
+        let on = node.to_value().as_bool();
+        if on.is_none() {
+            let message = format!("must be true or false, not {}", node.describe());
+            self.problem(node.span.start, path, message, None);
+        }
+        on
     }
 
     fn timeout(&mut self, node: &Node, path: &str) -> Option<(Duration, Duration)> {
@@ -141,13 +151,15 @@ mod tests {
     fn layers_are_read_and_absent_unless_written() {
         assert_eq!(edge(""), LayerConfig::default());
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
-        let all = edge(", timeout: 30s, breaker: { failures: 3, open_for: 10s }, limit: 4, traced: true");
+        let all =
+            edge(", timeout: 30s, breaker: { failures: 3, open_for: 10s }, limit: 4, dry_run: true, traced: true");
         assert_eq!(
             all,
             LayerConfig {
                 timeout: Some((30 * second, Timeout::CHANGES)),
                 breaker: Some((3, 10 * second)),
                 limit: Some(4),
+                dry_run: Some(true),
                 traced: Some(true),
             }
         );
@@ -185,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_layer_is_told_at_its_place() {
-        let text = "owner: acme\ntargets:\n  edge:\n    kind: host\n    timeout: 0s\n    breaker: { failure: 3, open_for: soon }\n    limit: 0\n    traced: maybe\n";
+        let text = "owner: acme\ntargets:\n  edge:\n    kind: host\n    timeout: 0s\n    breaker: { failure: 3, open_for: soon }\n    limit: 0\n    traced: maybe\n    dry_run: 1\n";
         let problems = Config::parse("windflow.yaml", text).unwrap_err();
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let all = lines.join("\n");
@@ -195,9 +207,10 @@ mod tests {
             "targets.edge.breaker.open_for: 'soon' is not a duration",
             ":7:12: targets.edge.limit: must be a whole number from 1 to 4294967295",
             ":8:13: targets.edge.traced: must be true or false",
+            ":9:14: targets.edge.dry_run: must be true or false",
         ] {
             assert!(all.contains(told), "{told}\n{all}");
         }
-        assert_eq!(lines.len(), 5, "{all}");
+        assert_eq!(lines.len(), 6, "{all}");
     }
 }

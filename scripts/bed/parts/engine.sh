@@ -59,7 +59,7 @@ bring_up() {
 }
 
 take_down() {
-  [ ! -e "$1/slot" ] || give_back_slot "$(cat "$1/slot")"
+  [ ! -e "$1/slot" ] || give_back_slot "$(cat "$1/slot")" "$1"
   rm -rf "$1"
 }
 

@@ -10,7 +10,7 @@ need() {
   fi
   # Another bed may need the same at this moment.
   (
-    flock 8
+    flock -w 600 8 || { echo "another bed has been installing for ten minutes" >&2; exit 69; }
     type -P "$program" > /dev/null || install_quietly "$package" >&2 8>&-
   ) 8> /run/windflow-bed.lock
 }

@@ -9,6 +9,12 @@
 
 slots=/run/windflow-bed
 
+# await_turn: nobody else takes, gives back or sweeps a slot until descriptor 6 is closed.
+await_turn() {
+  exec 6> "$slots.turn"
+  flock -w 120 6 || { echo "another bed has been taking or giving back a slot for two minutes" >&2; exec 6>&-; return 1; }
+}
+
 # subnet SLOT: the first two numbers of its addresses.
 #   .0.0/24 the engine's default bridge    .1.0/24 the cable to a namespace    .64.0/18 overlay networks
 #   .128.0/17 the engine's other networks
@@ -16,6 +22,7 @@ subnet() { echo "10.$((128 + $1))"; }
 
 # take_slot FOLDER: sets `slot`, and keeps it by the descriptor 9.
 take_slot() {
+  await_turn || return
   mkdir -p $slots
   for slot in $(seq 1 100); do
     local file=$slots/$slot
@@ -24,13 +31,14 @@ take_slot() {
       [ ! -s "$file" ] || sweep_slot "$slot"
       if addresses_are_free "$slot"; then
         echo "$1" > "$file"
-        exec 9<&8 8<&-
+        exec 9<&8 8<&- 6>&-
         return 0
       fi
       rm -f "$file"
     fi
     exec 8<&-
   done
+  exec 6>&-
   echo "every one of the hundred slots in $slots is taken" >&2
   return 1
 }
@@ -108,14 +116,21 @@ forwarding() {
   echo "-s $net -d $net -m comment --comment windflow-bed-$1 -j ACCEPT"
 }
 
-# give_back_slot SLOT: ends everything that belongs to the bed.
+# is_of_another SLOT FOLDER: what a bed that was killed has left may have been taken away, and its slot taken, since.
+is_of_another() { [ -s "$slots/$1" ] && [ "$(cat "$slots/$1")" != "$(realpath -m "$2")" ]; }
+
+# give_back_slot SLOT FOLDER: ends everything that belongs to the bed in this folder.
 give_back_slot() {
   local file=$slots/$1
-  kill_members "$1"
-  # Of a bed that was killed another may have taken everything away already.
+  await_turn || return
+  if is_of_another "$1" "$2"; then
+    exec 6>&-
+    return
+  fi
+  kill_members "$1" || { exec 6>&-; return 1; }
   mkdir -p "$slots"
   exec 8<> "$file"
-  flock -w 10 8 || { echo "slot $1 is still held" >&2; return 1; }
+  flock -w 10 8 || { echo "slot $1 is still held" >&2; exec 6>&-; return 1; }
   sweep_slot "$1"
   rm -f "$file"
   exec 8<&-
@@ -125,10 +140,12 @@ give_back_slot() {
     rm -f $slots/forwarding-was-off
   fi
   rmdir $slots 2> /dev/null || true
+  exec 6>&-
 }
 
-# left_of SLOT: what should not be there after it was given back, one line each.
+# left_of SLOT FOLDER: what should not be there after it was given back, one line each.
 left_of() {
+  ! is_of_another "$1" "$2" || return 0
   members_of "$1" | sed 's/^/process /'
   links_of "$1" | sed 's/^/interface /'
   namespaces_of "$1" | sed 's/^/namespace /'

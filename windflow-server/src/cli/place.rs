@@ -84,7 +84,7 @@ impl Named {
         let text = on.stack.as_str();
         let path = Path::new(text);
         let there = project.process.working_dir.join(path);
-        if there.is_dir() && StackName::new(text).is_err() {
+        if !text.is_empty() && there.is_dir() && StackName::new(text).is_err() {
             let hint = "name the stack file in it, such as compose.yaml";
             return Err(Failure::usage(format_args!("'{text}' is a folder")).hint(hint));
         }

@@ -51,7 +51,7 @@ pub fn changes(output: &Output, plan: &Plan) {
             ChangeKind::Update | ChangeKind::Replace => Tone::Care,
             ChangeKind::Delete => Tone::Bad,
         };
-        let field = change.path.rsplit('.').next().unwrap_or_default();
+        let field = change.path.strip_prefix("services.").and_then(|path| path.rsplit('.').next()).unwrap_or_default();
         let value = |of| cut(&clean(&with_times(field, of).to_string()), 60);
         let values = match (&change.before, &change.after) {
             (Some(before), Some(after)) => format!(": {} → {}", value(before), value(after)),

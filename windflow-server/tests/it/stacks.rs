@@ -351,3 +351,22 @@ fn a_folder_in_place_of_a_stack_file_is_called_one() {
         assert!(said.contains(&format!("'{folder}' is a folder")) && said.contains("compose.yaml"), "{said}");
     }
 }
+
+#[test]
+fn a_dry_run_tells_what_it_would_do_and_changes_nothing() {
+    let world =
+        World::with("s.yaml", "name: s\nservices:\n  a: { x-windflow: { process: { command: [sleep, \"1000\"] } } }\n");
+    world.write("windflow.yaml", "owner: me\ntargets: { local: { kind: host, dry_run: true } }\n");
+    world.expect(2, "plan s.yaml");
+    let done = world.expect(1, "apply s.yaml --yes");
+    assert!(done.err.contains("nothing was changed: it is a dry run of 1 change"), "{}", done.err);
+    assert!(format!("{}{}", done.out, done.err).contains("would change + services.a"), "{}{}", done.out, done.err);
+    world.expect(2, "plan s.yaml");
+    world.write("windflow.yaml", "owner: me\n");
+    world.expect(0, "apply s.yaml --yes");
+    world.write("windflow.yaml", "owner: me\nlayers: { dry_run: true }\n");
+    assert!(world.expect(0, "apply s.yaml --yes").out.contains("no changes"));
+    world.expect(1, "destroy s --yes");
+    world.write("windflow.yaml", "owner: me\n");
+    world.expect(0, "destroy s --yes");
+}

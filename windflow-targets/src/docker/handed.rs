@@ -107,7 +107,48 @@ pub(super) fn covered(service: &Service) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use windflow_core::target::{FileMount, Mount, MountKind};
+    use crate::engine::values::Values;
+    use windflow_core::target::{Context, FileMount, FileObject, FileSource, Mount, MountKind};
+
+    #[tokio::test]
+    async fn a_file_is_handed_over_as_whose_it_is_said_to_be_and_where() {
+        let mount = FileMount {
+            source: "page".to_owned(),
+            target: Some("/etc/page".to_owned()),
+            uid: Some("1000".to_owned()),
+            gid: Some("20".to_owned()),
+            mode: Some(0o640),
+        };
+        let mut web = Service { configs: vec![mount.clone()], secrets: vec![mount.clone()], ..Service::default() };
+        web.secrets[0].target = None;
+        let name = ServiceName::new("web").unwrap();
+        let mut shop = Stack::new("shop".parse().unwrap(), [(name.clone(), web)].into());
+        let file =
+            |text: &str| FileObject { source: Some(FileSource::Content(text.to_owned())), ..FileObject::default() };
+        (shop.configs, shop.secrets) =
+            ([("page".to_owned(), file("a page"))].into(), [("page".to_owned(), file("a word"))].into());
+        let target = TargetName::new("docker").unwrap();
+        let meaning = Meaning { values: Values::of(&Context::new("test"), &shop).await, ..Meaning::default() };
+        let handed = handed(&target, &meaning, &shop, &name, &shop.services[&name]).unwrap();
+        let bytes = archive(&handed.files).unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut found = Vec::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let (header, path) = (entry.header().clone(), entry.path().unwrap().display().to_string());
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+            if !text.is_empty() {
+                found.push((path, header.uid().unwrap(), header.gid().unwrap(), header.mode().unwrap(), text));
+            }
+        }
+        let of = |path: &str, text: &str| (path.to_owned(), 1000, 20, 0o640, text.to_owned());
+        assert_eq!(found, [of("etc/page", "a page"), of("run/secrets/page", "a word")]);
+        let mut wrong = shop.clone();
+        wrong.services.get_mut(&name).unwrap().configs[0].uid = Some("me".to_owned());
+        let told = super::handed(&target, &meaning, &wrong, &name, &wrong.services[&name]).err().unwrap();
+        assert!(told.to_string().contains("configs.page.uid: 'me' is not a number"), "{told}");
+    }
 
     #[test]
     fn a_file_under_a_mount_is_refused_by_path_and_one_beside_it_is_not() {

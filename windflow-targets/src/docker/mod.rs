@@ -24,6 +24,7 @@ mod observe;
 mod offer;
 mod otherwise;
 mod parts;
+mod passed_over;
 mod podman;
 mod prepare;
 mod records;

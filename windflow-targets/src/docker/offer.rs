@@ -14,7 +14,8 @@ const MOST_REPLICAS: u32 = 1000;
 const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
 
 /// Fields an engine must be new enough for: its interface would pass over them without a word.
-const SINCE: [(&str, (usize, usize)); 2] = [("annotations", (1, 43)), ("mac_address", (1, 44))];
+const SINCE: [(&str, (usize, usize)); 3] =
+    [("annotations", (1, 43)), ("mac_address", (1, 44)), ("networks.gw_priority", (1, 48))];
 
 pub(super) fn capabilities() -> Capabilities {
     Capabilities::new("docker")
@@ -62,9 +63,7 @@ pub(super) fn refusals(
         not_here(service, &mut found);
         for (field, version) in SINCE {
             if written(service, field) && !speaks(version) {
-                let why =
-                    format!("the engine is too old for it: its interface must be {}.{} or later", version.0, version.1);
-                found.push((field.to_owned(), why));
+                found.push((field.to_owned(), too_old(version)));
             }
         }
         if !allow_privileged {
@@ -78,6 +77,11 @@ pub(super) fn refusals(
         }
         problems.extend(templated(part, files));
     }
+    for (name, _) in stack.networks.iter().filter(|(_, network)| network.enable_ipv4 == Some(false)) {
+        if !speaks((1, 48)) {
+            problems.push((format!("networks.{name}.enable_ipv4"), too_old((1, 48))));
+        }
+    }
     problems.extend(marked(stack));
     if !allow_privileged {
         problems.extend(volumes_give_away(stack).into_iter().map(|(path, what)| (path, not_allowed(&what))));
@@ -87,18 +91,8 @@ pub(super) fn refusals(
     problems
 }
 
-/// Policies that ask for more than the spec's default, and when they are heeded.
-pub(super) fn told_of_policies(stack: &Stack) -> Vec<String> {
-    let asked = stack.services.iter().filter_map(|(name, service)| Some((name, service.pull_policy.as_deref()?)));
-    let newer = asked.filter(|(_, policy)| !matches!(*policy, "missing" | "if_not_present" | "never" | "build"));
-    newer
-        .map(|(name, policy)| {
-            format!(
-                "services.{name}.pull_policy: '{policy}' is heeded when a container is made; for one that stays as it is \
-                 no newer image is looked for"
-            )
-        })
-        .collect()
+fn too_old(version: (usize, usize)) -> String {
+    format!("the engine is too old for it: its interface must be {}.{} or later", version.0, version.1)
 }
 
 fn not_allowed(what: &str) -> String {
@@ -118,6 +112,7 @@ fn templated<'a>(
 fn written(service: &Service, field: &str) -> bool {
     match field {
         "annotations" => !service.annotations.is_empty(),
+        "networks.gw_priority" => service.networks.values().any(|to| to.gw_priority.is_some()),
         "mac_address" => service.mac_address.is_some() || service.networks.values().any(|to| to.mac_address.is_some()),
         _ => false,
     }
@@ -182,8 +177,13 @@ fn said_wrong(service: &Service, found: &mut Vec<(String, String)>) {
             found.push((format!("ports[{n}]"), why));
         }
     }
-    if copies && service.networks.values().any(|to| to.ipv4_address.is_some() || to.ipv6_address.is_some()) {
-        found.push(("networks".to_owned(), "several containers cannot have one address".to_owned()));
+    for (network, to) in service.networks.iter().filter(|_| copies) {
+        for (field, written) in [("ipv4_address", &to.ipv4_address), ("ipv6_address", &to.ipv6_address)] {
+            if written.is_some() {
+                let why = "several containers cannot have one address".to_owned();
+                found.push((format!("networks.{network}.{field}"), why));
+            }
+        }
     }
 }
 
@@ -212,17 +212,30 @@ fn not_here(service: &Service, found: &mut Vec<(String, String)>) {
             found.push((field.to_owned(), "sharing with another container is not offered".to_owned()));
         }
     }
-    if !service.resources.limits.generic.is_empty() || !service.resources.reservations.generic.is_empty() {
-        found.push(("resources".to_owned(), "Docker counts no generic resources; a Swarm does".to_owned()));
+    for (part, amounts) in [("limits", &service.resources.limits), ("reservations", &service.resources.reservations)] {
+        if !amounts.generic.is_empty() {
+            let why = "Docker counts no generic resources; a Swarm does".to_owned();
+            found.push((format!("resources.{part}.generic"), why));
+        }
     }
     found.extend(super::blue_green::obstacles(service));
     found.extend(no_engine_takes(service, LEAST_MEMORY));
     for (n, mount) in service.volumes.iter().enumerate() {
         if matches!(mount.kind, MountKind::Npipe | MountKind::Cluster | MountKind::Image) {
-            found.push((format!("volumes[{n}].type"), "only volumes, paths and memory are offered".to_owned()));
+            found.push((format!("volumes[{n}]"), "only volumes, paths and memory are offered".to_owned()));
         }
         if mount.volume.as_ref().is_some_and(|volume| volume.subpath.is_some()) {
             found.push((format!("volumes[{n}].volume.subpath"), "a part of a volume is not offered".to_owned()));
+        }
+    }
+    for (n, mount) in service.volumes.iter().enumerate() {
+        if mount.bind.as_ref().is_some_and(|bind| bind.recursive.is_some()) {
+            found.push((format!("volumes[{n}].bind.recursive"), "it is not offered yet".to_owned()));
+        }
+    }
+    for (network, to) in &service.networks {
+        if to.interface_name.is_some() {
+            found.push((format!("networks.{network}.interface_name"), "it is not offered yet".to_owned()));
         }
     }
     found.extend(super::handed::covered(service));

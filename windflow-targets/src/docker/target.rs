@@ -18,7 +18,7 @@ use super::look::{self, Seen, has_own_volume};
 use super::meaning::Meaning;
 use super::otherwise::otherwise;
 use super::records::Unreadable;
-use super::{called, logs, nameless, observe, offer, parts, watch};
+use super::{called, logs, nameless, observe, offer, parts, passed_over, watch};
 use crate::engine::{self, Endpoint, Engine, LastLook, mark};
 
 /// The containers of an engine, as stacks.
@@ -286,10 +286,11 @@ impl Target for DockerTarget {
 
     async fn plan(&self, cx: &Context, desired: &Desired, observed: &Observed) -> Result<Plan, PlanError> {
         let name = desired.stack();
+        let docker = self.engine.docker().await?;
+        let spoken = docker.client_version();
+        let api = (spoken.major_version, spoken.minor_version);
         if let Desired::Present(stack) = desired {
-            let docker = self.engine.docker().await?;
-            let spoken = docker.client_version();
-            let speaks = |version| (spoken.major_version, spoken.minor_version) >= version;
+            let speaks = |version| api >= version;
             let problems = offer::refusals(stack, &self.capabilities, self.config.allow_privileged, speaks);
             if !problems.is_empty() {
                 let target = self.config.name.clone();
@@ -312,7 +313,7 @@ impl Target for DockerTarget {
         let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
         if let Desired::Present(stack) = desired {
             plan.degradations = diff::degradations(stack, &self.capabilities);
-            plan.degradations.extend(offer::told_of_policies(stack));
+            plan.degradations.extend(passed_over::told(stack, api));
         }
         plan.degradations.extend(told_of_volumes(cx, desired, &seen));
         plan.degradations.extend(seen.unreadable.iter().map(Unreadable::note));

@@ -193,4 +193,24 @@ mod tests {
         assert!(told.to_string().contains("listing networks: the engine does not answer"), "{told}");
         drop(serving.join().unwrap());
     }
+
+    #[tokio::test]
+    async fn an_engine_that_is_too_old_is_told_which_one_is_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            let version = r#"{"ApiVersion":"1.40","MinAPIVersion":"1.12"}"#;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{version}", version.len()).unwrap();
+        });
+        let endpoint = format!("tcp://{address}").parse().unwrap();
+        let engine = Engine::new(TargetName::new("engine").unwrap(), endpoint, Duration::from_secs(1));
+        let told = engine.docker().await.map(drop).unwrap_err();
+        assert_eq!(told.kind, TargetErrorKind::Unsupported);
+        assert!(told.message.contains("speaks version 1.40 of its interface, and at least 1.41 is needed"), "{told}");
+        assert!(told.hint.unwrap().contains("Docker 20.10"));
+        serving.join().unwrap();
+    }
 }

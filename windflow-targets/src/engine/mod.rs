@@ -14,6 +14,9 @@ mod logs;
 pub(crate) mod mark;
 mod moment;
 mod no_engine;
+#[cfg(test)]
+pub(crate) mod nothing_lost;
+mod passed_over;
 mod reference;
 mod registry;
 mod root;
@@ -32,6 +35,7 @@ pub(crate) use last_look::LastLook;
 pub(crate) use logs::lines;
 pub(crate) use moment::parse_moment;
 pub(crate) use no_engine::no_engine_takes;
+pub(crate) use passed_over::passed_over;
 pub(crate) use reference::name_problem;
 pub(crate) use registry::credentials;
 pub use registry::{RegistryLogin, RegistryLogins};

@@ -6,6 +6,7 @@ use windflow_core::target::{
     RESTART_LABEL, Restart, Service, Stack, diff,
 };
 
+use super::render::memory_problem;
 use crate::engine::staged::{is_blue_green, obstacles};
 use crate::engine::{gives_away, mark, name_problem, no_engine_takes, volumes_give_away};
 
@@ -87,29 +88,6 @@ fn offers(capabilities: &Capabilities, path: &str) -> bool {
     capabilities.service_fields.contains(field) && field != "security_opt"
 }
 
-/// What is done otherwise than it is written, as path and sentence.
-pub(super) fn degradations(stack: &Stack, capabilities: &Capabilities, probed: bool) -> Vec<String> {
-    let mut told = diff::degradations(stack, capabilities);
-    for (name, service) in &stack.services {
-        let secret = |value: &_| matches!(value, windflow_core::target::EnvValue::Secret(_));
-        for variable in service.environment.iter().filter(|(_, value)| secret(value)).map(|(variable, _)| variable) {
-            told.push(format!(
-                "services.{name}.environment.{variable}: whoever may read services of the Swarm reads its value; a secret \
-                 that is a file is kept from them"
-            ));
-        }
-        for (n, mount) in service.volumes.iter().enumerate() {
-            if mount.kind == MountKind::Bind && mount.bind.as_ref().is_some_and(|bind| bind.create_host_path) {
-                told.push(format!("services.{name}.volumes[{n}]: a Swarm does not make the path; it must be there"));
-            }
-        }
-        if !probed && service.ports.iter().any(|port| port.mode == PortMode::Ingress) {
-            told.push(format!("services.{name}.ports: whether they answer is not tried from here"));
-        }
-    }
-    told
-}
-
 struct Problems {
     at: String,
     found: Vec<(String, String)>,
@@ -131,6 +109,12 @@ impl Problems {
         }
         for (network, attachment) in &service.networks {
             self.of_attachment(network, attachment);
+        }
+        for (n, text) in service.tmpfs.iter().enumerate() {
+            if let Some(option) = memory_problem(text) {
+                let why = format!("of '{option}': a Swarm takes size (in bytes, or as 64m), mode (in octal) and ro");
+                self.push(&format!("tmpfs[{n}]"), why);
+            }
         }
         if let Some(Probe::Http { .. } | Probe::Tcp { .. }) = service.healthcheck.as_ref().map(|check| &check.probe) {
             self.push("healthcheck", "a container is probed by a command of its own: write a 'test'");

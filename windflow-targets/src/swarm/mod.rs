@@ -52,6 +52,7 @@ mod look;
 mod names;
 mod observe;
 mod parts;
+mod passed_over;
 mod pulse;
 mod read;
 mod records;

@@ -83,7 +83,7 @@ impl SwarmTarget {
         };
         let seen = found.spec.clone().unwrap_or_default();
         let mut wanted = self.wanted(stack, name, service, bound, values, Some(&seen), look.raises(name));
-        let is_same = is_same(stack, &wanted, &seen);
+        let is_same = is_same(stack, name, &wanted, &seen);
         // It is as it should be and does not run: the Swarm has given up on it, and is asked to try again.
         if is_same && !matches!(judge(found, look).health, Health::Failed { .. } | Health::Stopped) {
             return Ok(false);
@@ -242,9 +242,9 @@ fn forced(service: &Service, live: Option<&ServiceSpec>) -> u64 {
 }
 
 /// Whether a service says already all that is wanted of it.
-fn is_same(stack: &Stack, wanted: &ServiceSpec, live: &ServiceSpec) -> bool {
-    // What was taken over mounts its volumes without our mark.
-    let names = Names { volumes: volume_names(stack), ..Names::default() };
+fn is_same(stack: &Stack, name: &ServiceName, wanted: &ServiceSpec, live: &ServiceSpec) -> bool {
+    // What was taken over mounts its volumes without our mark, and has its own name at another place among its names.
+    let names = Names { volumes: volume_names(stack), service: name.to_string(), ..Names::default() };
     let sources = |spec: &ServiceSpec| -> Vec<Option<String>> {
         let container = spec.task_template.as_ref().and_then(|task| task.container_spec.as_ref());
         container.iter().flat_map(|found| found.mounts.iter().flatten()).map(|mount| mount.source.clone()).collect()

@@ -16,7 +16,7 @@ use windflow_core::{StackName, TargetName};
 use super::config::SwarmConfig;
 use super::look::Look;
 use super::parts::OurFile;
-use super::{bake_plan, capability, jobs, logs, observe, parts, services, volumes, watch};
+use super::{bake_plan, capability, jobs, logs, observe, parts, passed_over, services, volumes, watch};
 use crate::engine::mark::own_as_external;
 use crate::engine::values::Values;
 use crate::engine::{Engine, LastLook};
@@ -215,7 +215,8 @@ impl Target for SwarmTarget {
         }
         let mut plan = Plan::on(cx, &self.config.owner, &self.config.name, desired, observed);
         if let Desired::Present(stack) = desired {
-            plan.degradations = capability::degradations(stack, &self.capabilities, self.config.probe_ports);
+            plan.degradations = diff::degradations(stack, &self.capabilities);
+            plan.degradations.extend(passed_over::told(stack, self.config.probe_ports, self.api().await?));
         }
         let agreed = cx.consents().allows_destroy("volume");
         plan.degradations.extend(volumes::told(desired, observed, &look, agreed));

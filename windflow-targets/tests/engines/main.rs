@@ -11,6 +11,7 @@ mod cuts;
 mod docker;
 #[cfg(feature = "nodes")]
 mod nodes;
+mod nonsense;
 #[cfg(feature = "podman")]
 mod podman;
 mod restarts;

@@ -1,6 +1,7 @@
 //! The suite every target passes, over the host kind.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use windflow_core::StackName;
@@ -13,11 +14,13 @@ use crate::place::{Place, free_port, kill, observe, pid_of, program, sh, stack, 
 struct Host {
     place: Place,
     port: u16,
+    /// A file that holds nonsense now, and what is really in it.
+    spoilt: Mutex<Option<(PathBuf, Vec<u8>)>>,
 }
 
 impl Host {
     fn new() -> Self {
-        Self { place: Place::new(), port: free_port() }
+        Self { place: Place::new(), port: free_port(), spoilt: Mutex::new(None) }
     }
 
     fn version(&self, version: &str) -> Stack {
@@ -63,6 +66,26 @@ impl TargetFixture for Host {
     }
     fn cuts(&self) -> usize {
         16
+    }
+    /// What is on the disk of a machine is what it answers. The other files may be lost: what runs is found by its marks.
+    async fn hostile(&self, n: usize) -> bool {
+        let file = self.place.dir(&self.stack()).join("current.json");
+        let before = std::fs::read(&file).unwrap();
+        let nonsense = match n {
+            0 => b"\xff\x00nonsense".to_vec(),
+            1 => before[..before.len() / 2].to_vec(),
+            2 => b"[1, 2, 3]".to_vec(),
+            3 => Vec::new(),
+            _ => return false,
+        };
+        std::fs::write(&file, nonsense).unwrap();
+        *self.spoilt.lock().unwrap() = Some((file, before));
+        true
+    }
+    async fn heal(&self) {
+        if let Some((file, before)) = self.spoilt.lock().unwrap().take() {
+            std::fs::write(file, before).unwrap();
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl Place {
         killed.iter().copied().for_each(kill);
         eventually("the supervisors are gone", async || {
             let left: Vec<&i32> = killed.iter().filter(|pid| lives(**pid)).collect();
-            (left.is_empty(), format!("{left:?}"))
+            let all = self.supervisors();
+            (left.is_empty() && all.is_empty(), format!("{left:?}, {all:?}"))
         })
         .await;
     }

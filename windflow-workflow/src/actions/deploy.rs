@@ -13,7 +13,7 @@ use windflow_core::{
     Action, Guarantee, Outcome, Reversal, Seen, StackName, StepContext, StepError, TargetName, Undone,
 };
 
-use super::fallback::{Place, Returned, come_back, context, is_connection, may_hold, places};
+use super::fallback::{Elsewhere, Place, Returned, come_back, consents_at, context, is_connection, may_hold, places};
 use super::input::{Problems, field, map, read, text};
 use super::trail::{Base, Trail};
 
@@ -29,6 +29,7 @@ use super::trail::{Base, Trail};
 ///       profiles: [debug]        # whose services are taken in as well
 ///       allow_destroy: [volume]  # agrees to changes that cannot be taken back
 ///       fallback: [spare]        # where else, in this order, when the target cannot be reached
+///                                # or { target: spare, allow_destroy: [volume] }: what may be lost is agreed to by target
 ///       allow_two_copies: false  # whether it may run on two targets at once
 /// ```
 ///
@@ -56,7 +57,7 @@ struct Input {
     #[serde(default)]
     allow_destroy: Vec<String>,
     #[serde(default)]
-    fallback: Vec<TargetName>,
+    fallback: Vec<Elsewhere>,
     #[serde(default)]
     allow_two_copies: bool,
 }
@@ -226,7 +227,7 @@ impl Action for DeployAction {
 
     async fn perform(&self, cx: &StepContext, input: Value) -> Result<Outcome, StepError> {
         let input: Input = read(input)?;
-        let places = places(cx, &input.target, &input.fallback)?;
+        let places = places(cx, &input.target, &input.allow_destroy, &input.fallback)?;
         let mut trail = Trail::of(cx)?;
         // Where something was begun it goes on: coming back is for a later deployment.
         let begun = places.iter().position(|place| trail.landed().is_some_and(|b| b.is_at(&place.name, &input.target)));
@@ -236,10 +237,7 @@ impl Action for DeployAction {
             let error = match self.apply_at(cx, &input, place, &mut trail, &mut seen_absent).await {
                 Ok((observed, changes)) => {
                     let back = match n {
-                        0 => {
-                            let consents = consents(&input.allow_destroy);
-                            come_back(cx, &consents, &input.stack.name, &places, &mut trail).await?
-                        }
+                        0 => come_back(cx, &input.stack.name, &places, &mut trail).await?,
                         _ => Returned::default(),
                     };
                     return Ok(Outcome::Done(output(&input, &place.name, &observed, changes, back)));
@@ -263,7 +261,7 @@ impl Action for DeployAction {
         let input: Input = read(input.clone())?;
         let trail = Trail::of(cx)?;
         let landed = trail.landed().and_then(|base| base.target.as_ref()).unwrap_or(&input.target);
-        let tcx = context(cx, consents(&input.allow_destroy), landed, &input.target);
+        let tcx = context(cx, Consents::none(), landed, &input.target);
         let observed = cx.target(landed)?.observe(&tcx, &input.stack.name).await?;
         // A change that is cut, or not healthy yet, is continued by the next attempt under the same key; and so is the
         // way back from a fallback.
@@ -277,10 +275,11 @@ impl Action for DeployAction {
     async fn compensate(&self, cx: &StepContext, input: &Value, _: Option<&Value>) -> Result<Undone, StepError> {
         let trail = Trail::of(cx)?;
         let input: Input = read(input.clone())?;
-        let tcx = cx.target_context(consents(&input.allow_destroy));
         let mut undone = Vec::new();
         // Each place gets its turn: one that cannot be reached must not keep another from being undone.
         for base in trail.latest_first() {
+            let at = base.target.as_ref().unwrap_or(&input.target);
+            let tcx = cx.target_context(consents_at(at, &input.target, &input.allow_destroy, &input.fallback));
             undone.push(undo(cx, &tcx, &input.target, &input.stack.name, base).await);
         }
         let undone = undone.into_iter().collect::<Result<Vec<Undone>, StepError>>()?;
@@ -358,7 +357,7 @@ impl DeployAction {
         seen_absent: &mut bool,
     ) -> Result<(Observed, Vec<Value>), StepError> {
         let (target, name) = (&place.target, &input.stack.name);
-        let tcx = context(cx, consents(&input.allow_destroy), &place.name, &input.target);
+        let tcx = context(cx, place.consents.clone(), &place.name, &input.target);
         let observed = target.observe(&tcx, name).await?;
         *seen_absent = observed.is_absent();
         let begun = trail.at(&place.name, &input.target).is_some();

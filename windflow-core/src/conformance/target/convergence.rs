@@ -7,8 +7,8 @@ use super::changes_nothing as nothing;
 use super::fixture::{Broken, Checked, Profile, TargetFixture};
 use crate::id::ServiceName;
 use crate::target::{
-    Applied, Capabilities, Desired, EnvValue, Plan, PlanError, Replicas, Restart, RestartPolicy, Service, Stack,
-    TargetErrorKind, TargetExt,
+    Applied, Capabilities, Desired, EnvValue, FileMount, FileObject, FileSource, Mount, MountKind, Plan, PlanError,
+    Replicas, Restart, RestartPolicy, Service, Stack, TargetErrorKind, TargetExt, Ulimit,
 };
 
 /// An apply makes it so, and a second one does nothing.
@@ -55,13 +55,17 @@ pub async fn changes_are_planned_and_applied(fixture: &dyn TargetFixture) -> Res
     }
     let first = fixture.stack();
     case.deploy("base", &first).await?;
-    let mut versions = vec![fixture.changed()];
-    versions.extend(one_field_each(&first, case.target.capabilities()));
-    for (n, version) in versions.iter().enumerate() {
+    let mut versions = vec![(fixture.changed(), Vec::new())];
+    versions.extend(versions_of(&first, case.target.capabilities()));
+    for (n, (version, paths)) in versions.iter().enumerate() {
         let plan = case.target.plan_for(&case.cx("look"), &Desired::Present(version.clone())).await?;
         case.holds(!plan.is_empty(), "a changed stack plans a change", n)?;
-        let named = plan.changes.iter().all(|change| change.path == "revision" || change.path.starts_with("services."));
-        case.holds(named, "a change names its path", &plan.changes)?;
+        let parts = ["services.", "networks.", "volumes.", "configs.", "secrets."];
+        let is_path = |path: &str| path == "revision" || parts.iter().any(|part| path.starts_with(part));
+        case.holds(plan.changes.iter().all(|change| is_path(&change.path)), "a change names its path", &plan.changes)?;
+        let is_told = |path: &&String| plan.changes.iter().any(|change| change.path.starts_with(path.as_str()));
+        let untold: Vec<&String> = paths.iter().filter(|path| !is_told(path)).collect();
+        case.holds(untold.is_empty(), "each field that changes is named", (&untold, &plan.changes))?;
         let text = serde_json::to_string(&plan).unwrap_or_default();
         let read: Option<Plan> = serde_json::from_str(&text).ok();
         case.holds(read.as_ref() == Some(&plan), "a plan is read back as it was written", &text)?;
@@ -72,42 +76,111 @@ pub async fn changes_are_planned_and_applied(fixture: &dyn TargetFixture) -> Res
     case.done()
 }
 
-/// Versions of a stack that each differ in one field of one service, and one that has a service more. The last is the
-/// stack itself, where that service goes.
-fn one_field_each(stack: &Stack, capabilities: &Capabilities) -> Vec<Stack> {
-    let can = |field: &str| capabilities.service_fields.contains(field);
+/// Versions of a stack, each with what its plan must name: such as differ in the fields of one class, one that has a service
+/// more, and the stack itself, where all of that goes again.
+fn versions_of(stack: &Stack, capabilities: &Capabilities) -> Vec<(Stack, Vec<String>)> {
     // Whose instances may be more than one: ports would clash.
     let portless = stack.services.iter().find(|(_, service)| service.ports.is_empty() && service.depends_on.is_empty());
     let Some(first) = stack.services.keys().next() else { return Vec::new() };
     let of = portless.map_or(first, |(name, _)| name);
     let mut versions = Vec::new();
-    let mut differs = |field: &str, edit: fn(&mut Service)| {
-        if can(field) {
-            versions.push(edited(stack, of, edit));
+    for class in CLASSES {
+        let mut version = stack.clone();
+        let mut paths = Vec::new();
+        for (field, edit) in class.iter().filter(|(field, _)| capabilities.service_fields.contains(*field)) {
+            let Some(service) = version.services.get_mut(of) else { continue };
+            let before = service.clone();
+            edit(service);
+            // A service that has nothing of the kind has nothing to change.
+            if *service != before {
+                paths.push(format!("services.{of}.{field}"));
+            }
         }
-    };
-    differs("environment", |service| {
-        service.environment.insert("CONFORMANCE".to_owned(), EnvValue::Plain("1".to_owned()));
-    });
-    differs("labels", |service| drop(service.labels.insert("conformance".to_owned(), "1".to_owned())));
-    differs("stop_signal", |service| service.stop_signal = Some("SIGINT".to_owned()));
-    differs("stop_grace_period", |service| service.stop_grace_period = Some(Duration::from_secs(3)));
-    differs("restart", |service| {
-        service.restart = RestartPolicy { policy: Restart::OnFailure, max_attempts: Some(7), ..service.restart };
-    });
+        if !paths.is_empty() {
+            versions.push((version, paths));
+        }
+    }
+    if capabilities.service_fields.contains("configs") && capabilities.stack_fields.contains("configs") {
+        for content in ["one", "two"] {
+            let mut version = edited(stack, of, |service| {
+                let target = Some("/etc/conformance".to_owned());
+                service.configs.push(FileMount { source: "conformance".to_owned(), target, ..FileMount::default() });
+            });
+            let source = Some(FileSource::Content(content.to_owned()));
+            version.configs.insert("conformance".to_owned(), FileObject { source, ..FileObject::default() });
+            versions.push((version, vec!["configs.conformance".to_owned()]));
+        }
+    }
     if let Some((name, service)) = portless {
-        if can("replicas") && capabilities.max_replicas > 1 {
-            versions.push(edited(stack, name, |service| service.replicas = Replicas(2)));
+        if capabilities.service_fields.contains("replicas") && capabilities.max_replicas > 1 {
+            let more = edited(stack, name, |service| service.replicas = Replicas(2));
+            versions.push((more, vec![format!("services.{name}.replicas")]));
         }
         if let Ok(more) = ServiceName::new("conformance") {
             let mut grown = stack.clone();
             grown.services.insert(more, service.clone());
-            versions.push(grown);
+            versions.push((grown, vec!["services.conformance".to_owned()]));
         }
-        versions.push(stack.clone());
+        versions.push((stack.clone(), Vec::new()));
     }
     versions
 }
+
+type Edit = (&'static str, fn(&mut Service));
+
+/// The fields of a service by what they are about; those of a class are changed together, and each must be named.
+const CLASSES: [&[Edit]; 6] = [
+    // What is told to people and to the program.
+    &[
+        ("environment", |service| {
+            service.environment.insert("CONFORMANCE".to_owned(), EnvValue::Plain("1".to_owned()));
+        }),
+        ("labels", |service| drop(service.labels.insert("conformance".to_owned(), "1".to_owned()))),
+    ],
+    // How it ends and begins again.
+    &[
+        ("stop_signal", |service| service.stop_signal = Some("SIGINT".to_owned())),
+        ("stop_grace_period", |service| service.stop_grace_period = Some(Duration::from_secs(3))),
+        ("restart", |service| {
+            service.restart = RestartPolicy { policy: Restart::OnFailure, max_attempts: Some(7), ..service.restart };
+        }),
+        ("healthcheck", |service| {
+            if let Some(check) = &mut service.healthcheck {
+                check.retries = Some(check.retries() + 1);
+            }
+        }),
+    ],
+    // As whom and where it runs.
+    &[
+        ("user", |service| service.user = Some("0".to_owned())),
+        ("working_dir", |service| service.working_dir = Some("/tmp".to_owned())),
+        ("hostname", |service| service.hostname = Some("conformance".to_owned())),
+        ("init", |service| service.init = Some(!service.init.unwrap_or(false))),
+    ],
+    // What it may use and do.
+    &[
+        ("resources", |service| service.resources.limits.memory = Some(256 << 20)),
+        ("cap_drop", |service| service.cap_drop.push("NET_RAW".to_owned())),
+        ("ulimits", |service| {
+            service.ulimits.insert("nofile".to_owned(), Ulimit { soft: 512, hard: 1024 });
+        }),
+    ],
+    // What is mounted.
+    &[
+        ("tmpfs", |service| service.tmpfs.push("/conformance".to_owned())),
+        ("volumes", |service| service.volumes.push(Mount::new(MountKind::Tmpfs, None, "/conformance2"))),
+    ],
+    // Whom it knows, and by which names it is known.
+    &[
+        ("extra_hosts", |service| {
+            service.extra_hosts.insert("conformance".to_owned(), vec!["10.1.2.3".to_owned()]);
+        }),
+        ("networks", |service| {
+            let network = service.networks.keys().next().cloned().unwrap_or_else(|| "default".to_owned());
+            service.networks.entry(network).or_default().aliases.push("conformance".to_owned());
+        }),
+    ],
+];
 
 /// Revisions are numbered from 1, the last ten are kept, and an older one can be made current again.
 ///

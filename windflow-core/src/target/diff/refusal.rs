@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Map;
 
 use crate::id::{ServiceName, TargetName};
-use crate::target::{Capabilities, MountKind, PlanError, Service, Stack};
+use crate::target::{Capabilities, Dependency, MountKind, PlanError, Service, Stack};
 
 /// Refuses a stack that a target of these capabilities cannot honour.
 ///
@@ -72,6 +72,11 @@ pub fn degradations(stack: &Stack, capabilities: &Capabilities) -> Vec<String> {
     for (name, service) in &stack.services {
         for (field, passed_over) in not_offered(service, capabilities) {
             told.extend(passed_over.map(|why| format!("services.{name}.{field}: {why}")));
+        }
+        let optional = |need: &ServiceName, of: &Dependency| !of.required && stack.services.contains_key(need);
+        for (need, _) in service.depends_on.iter().filter(|(need, of)| optional(need, of)) {
+            let why = format!("'{need}' is in the stack, and each service of a stack has to become ready");
+            told.push(format!("services.{name}.depends_on.{need}.required: {why}"));
         }
     }
     told

@@ -34,6 +34,8 @@ pub enum Fault {
     BlackHole,
     /// Each request is answered with this status and an error in the engine's form; the engine never hears of it.
     Answer(u16),
+    /// Each request is answered with these very bytes, whatever they are, and the connection ends; the engine never hears of it.
+    Nonsense(&'static [u8]),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub(super) enum Mode {
     Refuse,
     BlackHole,
     Answer(u16),
+    Nonsense(&'static [u8]),
 }
 
 /// What becomes of a request that has arrived.
@@ -283,6 +286,7 @@ impl Proxy {
             Fault::Refuse => Mode::Refuse,
             Fault::BlackHole => Mode::BlackHole,
             Fault::Answer(status) => Mode::Answer(status),
+            Fault::Nonsense(bytes) => Mode::Nonsense(bytes),
         })
     }
 

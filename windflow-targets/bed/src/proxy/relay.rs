@@ -17,6 +17,7 @@ pub(super) async fn serve(shared: &Shared, client: Halves) {
         let _ = match mode {
             Mode::Forward => forward(shared, client).await,
             Mode::Answer(status) => answer(shared, client, status).await,
+            Mode::Nonsense(bytes) => nonsense(shared, client, bytes).await,
             Mode::BlackHole => {
                 let _held = client;
                 std::future::pending().await
@@ -152,6 +153,16 @@ async fn hand_back(shared: &Shared, id: u64, method: &str, answers: Answers<'_>)
 async fn pass<W: AsyncWrite + Unpin>(head: &Head, to: &mut W) -> io::Result<()> {
     to.write_all(&head.bytes).await?;
     to.flush().await
+}
+
+/// Answers one request with whatever these bytes are.
+async fn nonsense(shared: &Shared, (mut from, mut to): Halves, bytes: &[u8]) -> io::Result<()> {
+    let Some(head) = Head::read(&mut from).await? else { return Ok(()) };
+    let (method, target) = head.request()?;
+    let (id, _) = shared.arrived(method, target);
+    hand_on(head.body_of_request()?, &mut from, &mut sink(), |size| shared.sent(id, size)).await?;
+    to.write_all(bytes).await?;
+    to.shutdown().await
 }
 
 /// Answers each request by itself, as an engine does that is not well, or something in front of it.

@@ -42,6 +42,20 @@ fn a_black_hole_takes_everything_and_says_nothing() {
 }
 
 #[test]
+fn nonsense_is_said_as_it_is_and_then_the_connection_ends() {
+    let server = Server::start("nonsense");
+    for proxy in both(&server) {
+        proxy.fail(Fault::Nonsense(b"\xff\x00 what?")).unwrap();
+        let mut client = Client::to(proxy.endpoint());
+        client.send("POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nab");
+        assert_eq!(client.rest(), b"\xff\x00 what?");
+        proxy.heal().unwrap();
+        assert_eq!(ask(proxy.endpoint(), "GET", "/once", "").unwrap().0, 200);
+    }
+    assert_eq!(server.heard().len(), 2);
+}
+
+#[test]
 fn an_engine_that_is_not_well_says_so_to_everybody() {
     let server = Server::start("unwell");
     for proxy in both(&server) {

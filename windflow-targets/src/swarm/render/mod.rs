@@ -7,7 +7,7 @@ mod replacing;
 mod service;
 
 pub(super) use container::nanos;
-pub(super) use mount::{RETAINED, VolumeSource, memory};
+pub(super) use mount::{RETAINED, VolumeSource, memory, memory_problem};
 pub(super) use network::network;
 pub(super) use service::{Bound, Object, service};
 

@@ -97,6 +97,18 @@ pub(crate) fn memory(text: &str) -> TheirMount {
     }
 }
 
+/// The first option of a `tmpfs` that a Swarm does not take.
+pub(crate) fn memory_problem(text: &str) -> Option<&str> {
+    let options = text.split_once(':')?.1;
+    options.split(',').find(|option| match option.split_once('=') {
+        Some(("size", size)) => bytes(size).is_none(),
+        Some(("mode", mode)) => i64::from_str_radix(mode, 8).is_err(),
+        // `rw` is what it is without a word.
+        None => !matches!(*option, "ro" | "rw" | ""),
+        Some(_) => true,
+    })
+}
+
 fn bytes(text: &str) -> Option<i64> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let shift = match text[digits.len()..].to_ascii_lowercase().trim_end_matches('b') {

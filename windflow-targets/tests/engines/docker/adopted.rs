@@ -26,9 +26,17 @@ async fn taken_over(place: &Place, runs: &str, said: &str) -> Stack {
     };
     let mut theirs = stack("taken", ["a", "b"].map(|name| (name, with_variable(as_theirs(), "VERSION", said))));
     theirs.name = project.parse().unwrap();
+    let running = || {
+        let label = format!("label=com.docker.compose.project={project}");
+        let ids = place.docker(&["ps", "-q", "--filter", &label]);
+        let since = |id| place.docker(&["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", id]);
+        ids.lines().map(since).collect::<Vec<String>>()
+    };
+    let before = running();
     let found = target.discover(&cx("discover")).await.unwrap();
     let found = found.iter().find(|found| found.name == theirs.name).unwrap();
     target.adopt(&cx("adopt"), found, &Desired::Present(theirs.clone())).await.unwrap();
+    assert_eq!((running(), before.len()), (before, 2), "the same containers, since the same moment");
     theirs
 }
 

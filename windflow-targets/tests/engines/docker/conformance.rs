@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use windflow_bed::Cut;
+use windflow_bed::{Cut, Fault};
 use windflow_core::conformance::target::{Foreign, TargetFixture};
 use windflow_core::target::{Command, Condition, Context, Desired, Rollout, Stack, Strategy, Target};
 use windflow_core::{OwnerId, StackName};
 use windflow_targets::docker::Endpoint;
+
+use crate::nonsense::NONSENSE;
 
 use super::place::{Place, cx, endpoint, idle, needing, shell, stack, with_check, with_variable};
 
@@ -82,6 +84,11 @@ impl TargetFixture for OnEngine {
     async fn cut_at(&self, n: u64) -> bool {
         let when = if n.is_multiple_of(2) { Cut::Before } else { Cut::After };
         self.place.proxy.cut_at(usize::try_from(n).unwrap(), when);
+        true
+    }
+    async fn hostile(&self, n: usize) -> bool {
+        let Some(nonsense) = NONSENSE.get(n) else { return false };
+        self.place.proxy.fail(Fault::Nonsense(nonsense)).unwrap();
         true
     }
     async fn heal(&self) {

@@ -30,10 +30,10 @@ async fn page(port: u16) -> String {
 }
 
 /// Listens to what happens to the containers of an owner.
-struct Ear(std::process::Child, std::path::PathBuf);
+pub struct Ear(std::process::Child, std::path::PathBuf);
 
 impl Ear {
-    fn new(place: &Place) -> Self {
+    pub fn new(place: &Place) -> Self {
         let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let heard = std::env::temp_dir().join(format!("{}.events", place.owner));
         let owner = format!("label=windflow.owner={}", place.owner);
@@ -48,7 +48,7 @@ impl Ear {
     }
 
     /// What has happened to the containers of a service, in order: what, and to which.
-    fn told_of(&self, service: &str) -> Vec<(String, String)> {
+    pub fn told_of(&self, service: &str) -> Vec<(String, String)> {
         let told = std::fs::read_to_string(&self.1).unwrap();
         let words = told.lines().filter_map(|line| {
             let mut words = line.split(' ');

@@ -26,6 +26,37 @@ fn shop(called: &str, image: &str) -> Stack {
     shop
 }
 
+/// An image of the wrong machine, and one that is to be fetched anew from where there is nothing: told before anything is touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_for_another_machine_and_one_that_cannot_be_fetched_cost_nothing_that_runs() {
+    let place = Place::new();
+    let target = place.target();
+    let of = |edit: fn(&mut Service)| {
+        let mut web = idle();
+        edit(&mut web);
+        stack("fetched", [("web", web)])
+    };
+    target.deploy(&cx("one"), of(|_| ())).await.unwrap();
+    let runs = container(&target, &of(|_| ()), "web").await;
+    let mutations = place.proxy.mutations();
+    // Nothing here is made for it, and no registry is there that would have it.
+    let elsewhere = of(|web| web.platform = Some("linux/s390x".to_owned()));
+    let told = target.deploy(&cx("two"), elsewhere).await.unwrap_err().to_string();
+    assert!(told.contains("wf-busybox:1"), "{told}");
+    let here = of(|web| web.platform = Some("linux/amd64".to_owned()));
+    let plan = target.plan_for(&cx("plan"), &Desired::Present(here)).await.unwrap();
+    assert_eq!(plan.changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>(), ["services.web.platform"]);
+    // What is there would do, and is not taken.
+    let anew = of(|web| (web.pull_policy, web.user) = (Some("always".to_owned()), Some("0".to_owned())));
+    let told = target.deploy(&cx("three"), anew).await.unwrap_err().to_string();
+    assert!(told.contains("wf-busybox:1") && told.contains("fetch"), "{told}");
+    let asked = place.proxy.calls();
+    assert!(asked.iter().filter(|call| call.path.ends_with("/images/create")).count() >= 2, "both are looked for");
+    // Whoever fetches changes nothing of the stack.
+    let changed = asked.iter().filter(|call| call.mutates && !call.path.ends_with("/images/create")).count();
+    assert_eq!((changed, container(&target, &of(|_| ()), "web").await), (mutations, runs));
+}
+
 async fn container(target: &DockerTarget, stack: &Stack, service: &str) -> String {
     target.observe(&cx("look"), &stack.name).await.unwrap().services[service].instances[0].id.clone()
 }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use windflow_core::StackName;
 use windflow_core::target::{
     Applied, ChangeKind, Command, Condition, Consents, Desired, Exec, ExecEvent, FileMount, FileObject, FileSource,
     Health, LogOptions, Mount, MountKind, PlanError, ServiceRef, Stack, Target as _, TargetErrorKind, TargetExt as _,
     Volume,
 };
+use windflow_core::{Clock as _, StackName, SystemClock};
 use windflow_targets::docker::DockerTarget;
 
 use super::place::{Place, cx, docker, docker_may_fail, idle, needing, shell, stack, with_check, with_variable};
@@ -286,6 +286,13 @@ async fn logs_of_all_services_come_in_order_and_go_on() {
         .collect()
         .await;
     assert_eq!(last.len(), 2, "{last:?}");
+    // An engine counts in seconds: once another has begun, all of that is past.
+    let said = all.iter().filter_map(|line| line.at).max().unwrap();
+    super::place::until("its last second is over", || SystemClock.now().0 / 1000 > said.0 / 1000).await;
+    for (since, count) in [(Duration::from_secs(3600), 6), (Duration::ZERO, 0)] {
+        let options = LogOptions { since: Some(since), ..LogOptions::default() };
+        assert_eq!(target.logs(&cx("since"), &of, options).count().await, count, "{since:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@ mod nameless;
 mod no_op;
 pub mod place;
 mod retained;
+mod rolling;
 mod strangers;
 mod unfinished;
 mod values;

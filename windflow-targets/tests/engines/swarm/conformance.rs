@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use windflow_bed::Cut;
+use windflow_bed::{Cut, Fault};
 use windflow_core::StackName;
 use windflow_core::conformance::target::{Foreign, TargetFixture};
 use windflow_core::target::{Condition, Dependency, Desired, Rollout, Stack, Strategy, Target};
+
+use crate::nonsense::NONSENSE;
 
 use super::place::{Place, docker, docker_says, marked, port, sh, web};
 
@@ -68,6 +70,11 @@ impl TargetFixture for Swarm {
     async fn cut_at(&self, n: u64) -> bool {
         let when = if n.is_multiple_of(2) { Cut::Before } else { Cut::After };
         self.place.proxy.cut_at(usize::try_from(n).unwrap(), when);
+        true
+    }
+    async fn hostile(&self, n: usize) -> bool {
+        let Some(nonsense) = NONSENSE.get(n) else { return false };
+        self.place.proxy.fail(Fault::Nonsense(nonsense)).unwrap();
         true
     }
     async fn heal(&self) {

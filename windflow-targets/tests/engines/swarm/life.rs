@@ -8,6 +8,7 @@ use windflow_core::target::{
     Applied, Condition, Consents, Context, Dependency, Desired, Exec, ExecEvent, Health, LogOptions, Mode, Mount,
     MountKind, Replicas, ServiceRef, Stack, Target as _, TargetErrorKind, TargetExt as _, Volume,
 };
+use windflow_core::{Clock as _, SystemClock};
 
 use super::place::{Place, docker, port, sh, web};
 
@@ -101,6 +102,15 @@ async fn what_services_say_is_read_and_commands_run_inside_of_them() {
         assert!(lines.next().await.is_none());
         let error = target.exec(&cx, &nope, Exec::new(["true"])).await.err().unwrap();
         assert_eq!((error.kind, error.hint.as_deref()), (TargetErrorKind::NotFound, Some("known: one, two")));
+    }
+    // An engine counts in seconds: once another has begun, all of that is past.
+    let said = SystemClock.now().0 / 1000;
+    while SystemClock.now().0 / 1000 <= said + 1 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (since, count) in [(Duration::from_secs(3600), 7), (Duration::ZERO, 0)] {
+        let options = LogOptions { since: Some(since), ..LogOptions::default() };
+        assert_eq!(all(options, everything.clone()).count().await, count, "{since:?}");
     }
     let two = ServiceRef::service(stack.name.clone(), "two".parse().unwrap());
     let tail = LogOptions { tail: Some(2), ..LogOptions::default() };

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use windflow_core::target::{
     Applied, Condition, Context, Dependency, Desired, EndpointMode, EnvValue, FailureAction, Mount, MountKind,
-    PlanError, PortMapping, Restart, RestartPolicy, Rollout, Service, Stack, Strategy, Target as _, TargetErrorKind,
-    TargetExt as _, UpdateConfig, Volume,
+    PlanError, PortMapping, Probe, Restart, RestartPolicy, Rollout, Service, Stack, Strategy, Target as _,
+    TargetErrorKind, TargetExt as _, UpdateConfig, Volume,
 };
 
 use super::place::{Place, docker, docker_says, port, sh, web};
@@ -49,6 +49,17 @@ async fn a_crash_is_told_with_its_last_lines() {
     let (why, took) = fails(looping).await;
     assert!(why.contains("non-zero exit (4)") && why.ends_with("last lines: again"), "{why}");
     assert!(took < Duration::from_secs(15), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_ready_within_its_own_time_is_told_long_before_the_target_would_give_up() {
+    let mut late = web(port(), "1");
+    let check = late.healthcheck.as_mut().unwrap();
+    // For half a minute it may fail its checks: it is neither well nor ill.
+    (check.probe, check.start_period) = (Probe::Shell("false".to_owned()), Some(Duration::from_secs(30)));
+    late.rollout = Some(Rollout { progress_deadline: Some(Duration::from_secs(3)), ..Rollout::default() });
+    let (why, _) = fails(late).await;
+    assert!(why.contains("bad is starting after 3 s"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

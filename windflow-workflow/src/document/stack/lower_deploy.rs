@@ -172,11 +172,12 @@ pub(super) fn rollout(at: &Normal<'_>, problems: &mut Problems) -> Rollout {
         Some("blue_green") => Some(Strategy::BlueGreen),
         _ => None,
     };
+    let is_wrong = problems.touches(&format!("{}.strategy", at.path));
     let mut idle = |key: &str, message: &str, hint: &str| {
         let Some(entry) = at.get(key) else { return };
         problems.hinted(entry.value.span, &format!("{}.{key}", at.path), message, Some(hint.to_owned()));
     };
-    if strategy != Some(Strategy::BlueGreen) {
+    if strategy != Some(Strategy::BlueGreen) && !is_wrong {
         idle("bake", "is only for the strategy blue_green", "set 'strategy: blue_green', or remove it");
     }
     if strategy == Some(Strategy::Recreate) {

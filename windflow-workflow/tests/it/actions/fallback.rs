@@ -197,6 +197,18 @@ fn the_list_is_checked() {
         told.into_iter().map(|(path, why)| format!("{path}: {why}")).collect::<Vec<_>>()
     };
     assert_eq!(check(json!(["spare", "${{ inputs.last }}"]), json!(true)), [""; 0]);
+    let agreed = |what: Value| json!(["last", { "target": "spare", "allow_destroy": what }]);
+    assert_eq!(check(agreed(json!(["volume"])), json!(true)), [""; 0]);
+    assert_eq!(
+        check(agreed(json!("volume")), json!(true)),
+        ["/fallback: 'allow_destroy' must be a list such as [volume]"]
+    );
+    let unknown = check(json!([{ "target": "spare", "allow": [] }]), json!(true));
+    assert_eq!(unknown, ["/fallback: 'allow' is no key of a fallback (known: target, allow_destroy)"]);
+    assert_eq!(
+        check(json!([{ "target": "main" }]), json!(true)),
+        ["/fallback: names 'main' twice, or the target itself"]
+    );
     assert_eq!(check(json!(["main"]), json!(false)), ["/fallback: names 'main' twice, or the target itself"]);
     assert_eq!(check(json!([]), json!(true)), ["/fallback: must be a list of targets such as [other]"]);
     assert_eq!(check(json!(["spare"]), json!("yes")), ["/allow_two_copies: must be true or false"]);
