@@ -1,7 +1,7 @@
 //! Falling back from an engine that cannot be reached to another one, and coming back.
 
 use serde_json::Value;
-use windflow_bed::{Fault, Proxy};
+use windflow_bed::{Cut, Fault, Proxy};
 
 use crate::corner::Corner;
 use crate::world::until;
@@ -103,7 +103,29 @@ fn a_black_hole_lands_the_stack_on_the_second_target() {
 
 #[test]
 fn an_engine_that_answers_with_its_own_failure_lands_the_stack_on_the_second_target() {
-    Pair::new().lands_on_the_second(Fault::Answer(503));
+    for status in [503, 500] {
+        Pair::new().lands_on_the_second(Fault::Answer(status));
+    }
+}
+
+/// A target that is lost after something was begun there may hold a copy: it is not forgotten, and nothing is made elsewhere.
+#[test]
+fn a_target_that_is_lost_in_the_midst_of_an_apply_is_not_passed_over() {
+    let pair = Pair::new();
+    pair.main.cut_at(2, Cut::After);
+    let done = pair.corner.world.run("run release.yaml --run-id half --input version=half --json");
+    assert!(pair.main.is_cut(), "{}{}", done.out, done.err);
+    assert_eq!(done.code, 5, "nobody can tell what is left there: {}{}", done.out, done.err);
+    let journal = pair.corner.journal("half");
+    let stuck = journal.iter().rfind(|event| event["type"] == "stuck").unwrap();
+    assert_eq!(stuck["leftovers"][0]["node"], "shop", "{stuck}");
+    assert_eq!(pair.spare.mutations(), 0, "{:?}", pair.spare.calls());
+    // Once it is there again, what was begun is undone there, and the next release is made as if nothing had been.
+    pair.main.heal().unwrap();
+    pair.corner.world.expect(3, "runs retry half");
+    assert_eq!(pair.corner.marked(&windflow_bed::docker()), []);
+    pair.release(0, "release.yaml", "whole");
+    pair.runs(&["whole"], &[]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn what_fails_on_the_third_target_returns_the_first_two_in_reverse_order() {
 }
 
 /// `kill -9` of the command before and after each append to the journal, both of a release that comes about and of one that
-/// fails on the third target. All of them with `WINDFLOW_CUTS=all`, otherwise a few, others each time.
+/// fails on the third target. All of them with `WINDFLOW_CUTS=all`, otherwise every second one, others each time.
 #[test]
 fn a_release_that_is_killed_anywhere_is_on_all_three_targets_or_on_none() {
     let saga = Saga::new();
@@ -133,13 +133,10 @@ fn a_release_that_is_killed_anywhere_is_on_all_three_targets_or_on_none() {
         places.iter().flat_map(|(third, all)| all.iter().map(|seq| (*third, *seq))).flat_map(both).collect();
     let every = std::env::var("WINDFLOW_CUTS").as_deref() == Ok("all");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let (count, first) = if every { (places.len(), 0) } else { (6, usize::try_from(now).unwrap() % places.len()) };
-    let (mut old, mut kills, began) = ("good".to_owned(), [0; 2], Instant::now());
-    let (mut ends, enough) = ([0; 3], Duration::from_secs(40));
+    let (count, first) =
+        if every { (places.len(), 0) } else { (places.len() / 2, usize::try_from(now).unwrap() % places.len()) };
+    let (mut old, mut kills, mut ends) = ("good".to_owned(), [0; 2], [0; 3]);
     for n in 0..count {
-        if !every && n >= 2 && began.elapsed() > enough {
-            break;
-        }
         let (third, kill) = places[(first + n * places.len() / count) % places.len()];
         let (run, new) = (format!("k{n}"), format!("v{n}"));
         let start = Saga::start(&run, &new, third);
@@ -186,7 +183,7 @@ fn a_release_that_is_killed_anywhere_is_on_all_three_targets_or_on_none() {
         ends[1],
         ends[2]
     );
-    assert!(kills[0] >= 1, "nothing was killed");
+    assert!(usize::try_from(kills[0]).unwrap() >= count / 2, "only {} of {count} were killed", kills[0]);
 }
 
 #[test]
