@@ -127,6 +127,24 @@ async fn drifted(target: &DockerTarget, shop: &Stack) -> Vec<String> {
     plan.changes.iter().filter(|change| change.note.is_none()).map(|change| change.path.clone()).collect()
 }
 
+/// Whether what was found is all of this, and nothing is invented besides.
+fn is_all(changed: &[&str], found: &[String]) -> bool {
+    changed.iter().all(|path| found.iter().any(|found| found.starts_with(path)))
+        && found.iter().all(|found| changed.iter().chain(goes_with(changed)).any(|path| found.starts_with(path)))
+}
+
+/// What is another with it: an engine sets it by itself, or a container made by hand has it.
+fn goes_with(changed: &[&str]) -> &'static [&'static str] {
+    match changed {
+        ["services.web.privileged" | "services.web.pid" | "services.web.ipc"] => &["services.web.security_opt"],
+        // The options belong to the driver.
+        ["services.web.logging.driver"] => &["services.web.logging.options"],
+        // By its id the one before was known, too, and its host name was the same word.
+        ["services.web.hostname"] => &["services.web.networks.back.aliases", "services.web.networks.front.aliases"],
+        _ => &[],
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_fields_changed_behind_our_back_are_found_by_path() {
     let place = Place::new();
@@ -215,13 +233,14 @@ async fn fifty_fields_changed_behind_our_back_are_found_by_path() {
     for (path, edit) in edits {
         original.replaced_by(edit).await;
         let paths = drifted(&target, &shop).await;
-        assert!(paths.iter().any(|found| found.starts_with(path)), "{path} was changed, and this was found: {paths:?}");
+        assert!(is_all(&[path], &paths), "{path} was changed, and this was found: {paths:?}");
         found += 1;
     }
     docker_volume_gone("drifted-elsewhere");
 
     // What a running container lets be changed.
     original.replaced_by(|_, _| {}).await;
+    let mut changed = Vec::new();
     for (path, words) in [
         ("services.web.resources.limits.memory", &["update", "--memory", "96m", "--memory-swap", "192m"][..]),
         ("services.web.resources.limits.pids", &["update", "--pids-limit", "99"]),
@@ -233,7 +252,8 @@ async fn fifty_fields_changed_behind_our_back_are_found_by_path() {
     ] {
         docker(&[words, &[original.name.as_str()]].concat());
         let paths = drifted(&target, &shop).await;
-        assert!(paths.iter().any(|found| found.starts_with(path)), "{path} was changed, and this was found: {paths:?}");
+        changed.push(path);
+        assert!(is_all(&changed, &paths), "{path} was changed, and this was found: {paths:?}");
         found += 1;
     }
     original.replaced_by(|_, _| {}).await;

@@ -109,6 +109,19 @@ async fn virtual_addresses_that_cannot_work_are_no_health() {
         Applied::RolledBack { why, .. } if !works => assert!(why.contains("no IPVS"), "{why}"),
         other => panic!("virtual addresses work: {works}; {other:?}"),
     }
+    // It listens and is well, by itself: whether anybody reaches it is the kernel's.
+    let mut listening = web(port(), "1");
+    listening.endpoint_mode = Some(EndpointMode::Vip);
+    listening.ports = vec![PortMapping::tcp(80).published(port())];
+    let mut stack = place.stack([("web", listening)]);
+    stack.name = format!("{}-c", place.stack).parse().unwrap();
+    match target.deploy(&Context::new("three"), stack).await.unwrap() {
+        Applied::Revision(Some(1)) if works => {}
+        Applied::RolledBack { why, .. } if !works => {
+            assert!(why.contains("no IPVS") || why.contains("answers nobody"), "{why}");
+        }
+        other => panic!("the ingress works: {works}; {other:?}"),
+    }
     let mut ingress = vip;
     ingress.ports = vec![PortMapping::tcp(80).published(port())];
     let mut stack = place.stack([("web", ingress)]);
