@@ -2,6 +2,7 @@
 //! another, and the same file on both. `scripts/bed/run` starts the engines.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod actions;
 mod adopt;
 mod beside;
 mod corner;

@@ -8,7 +8,7 @@ use super::fixture::{Broken, Checked, Profile, TargetFixture};
 use crate::id::ServiceName;
 use crate::target::{
     Applied, Capabilities, Desired, EnvValue, FileMount, FileObject, FileSource, Mount, MountKind, Plan, PlanError,
-    Replicas, Restart, RestartPolicy, Service, Stack, TargetErrorKind, TargetExt, Ulimit,
+    Replicas, Restart, RestartPolicy, Service, Stack, TargetErrorKind, TargetExt,
 };
 
 /// An apply makes it so, and a second one does nothing.
@@ -161,9 +161,6 @@ const CLASSES: [&[Edit]; 6] = [
     &[
         ("resources", |service| service.resources.limits.memory = Some(256 << 20)),
         ("cap_drop", |service| service.cap_drop.push("NET_RAW".to_owned())),
-        ("ulimits", |service| {
-            service.ulimits.insert("nofile".to_owned(), Ulimit { soft: 512, hard: 1024 });
-        }),
     ],
     // What is mounted.
     &[
