@@ -4,13 +4,13 @@ use std::future::ready;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, Mount, MountTmpfsOptions, MountType};
 use bollard::query_parameters::ListContainersOptions;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use windflow_core::target::TargetError;
+use windflow_core::target::{MountKind, Service, TargetError};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, mark};
 
 /// Takes out of a list what was not asked for in it.
 type WithoutItsOwn = fn(&mut [Value], &[Value]);
@@ -40,7 +40,10 @@ pub(super) fn inspect<'a>(
         let docker = engine.docker().await?;
         let found = tidied(|| engine.call(docker.inspect_container(id, None))).await;
         match engine.find("looking at a container", ready(found)).await? {
-            Some(found) if made(&found) => with_ids_of_networks(engine, found).await.map(Some),
+            Some(mut found) if made(&found) => {
+                memory_among_mounts(&mut found);
+                with_ids_of_networks(engine, found).await.map(Some)
+            }
             found => Ok(found),
         }
     })
@@ -84,6 +87,29 @@ async fn with_ids_of_networks(
         place.network_id = network.and_then(|network| network.id).or(place.network_id.take());
     }
     Ok(found)
+}
+
+/// Memory that was asked for as a mount it tells among that which was asked for as `tmpfs`.
+fn memory_among_mounts(found: &mut ContainerInspectResponse) {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    let asked: Option<Service> = labels.and_then(|labels| serde_json::from_str(labels.get(mark::SPEC)?).ok());
+    let (Some(asked), Some(host)) = (asked, found.host_config.as_mut()) else { return };
+    for mount in asked.volumes.into_iter().filter(|mount| mount.kind == MountKind::Tmpfs) {
+        let Some(options) = host.tmpfs.as_mut().and_then(|memory| memory.remove(&mount.target)) else { continue };
+        let option = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+        let tmpfs = MountTmpfsOptions {
+            size_bytes: option("size").and_then(|size| size.parse().ok()),
+            mode: option("mode").and_then(|mode| i64::from_str_radix(mode, 8).ok()),
+            ..MountTmpfsOptions::default()
+        };
+        host.mounts.get_or_insert_default().push(Mount {
+            target: Some(mount.target),
+            typ: Some(MountType::TMPFS),
+            read_only: options.split(',').any(|option| option == "ro").then_some(true),
+            tmpfs_options: Some(tmpfs),
+            ..Mount::default()
+        });
+    }
 }
 
 /// Of a port that it chose by itself it says which it is.
@@ -131,6 +157,33 @@ mod tests {
         let mut live = live.as_array().unwrap().clone();
         without_its_own(&mut live, asked.as_array().unwrap());
         Value::Array(live)
+    }
+
+    #[test]
+    fn memory_that_was_asked_for_as_a_mount_is_one() {
+        let spec = json!({ "tmpfs": ["/one"], "volumes": [
+            { "type": "tmpfs", "target": "/two" },
+            { "type": "tmpfs", "target": "/three", "read_only": true, "tmpfs": { "size": 1_048_576, "mode": 448 } },
+        ] });
+        let mut found: ContainerInspectResponse = serde_json::from_value(json!({
+            "Config": { "Labels": { mark::SPEC: spec.to_string() } },
+            "HostConfig": { "Tmpfs": {
+                "/one": "rw,rprivate,nosuid,nodev,tmpcopyup",
+                "/two": "rw,rprivate,nosuid,nodev,tmpcopyup",
+                "/three": "size=1048576,mode=700,ro,rprivate,nosuid,nodev,tmpcopyup",
+            } },
+        }))
+        .unwrap();
+        memory_among_mounts(&mut found);
+        let host = found.host_config.unwrap();
+        assert_eq!(host.tmpfs.unwrap().into_keys().collect::<Vec<_>>(), ["/one"]);
+        assert_eq!(
+            json!(host.mounts),
+            json!([
+                { "Target": "/two", "Type": "tmpfs", "TmpfsOptions": {} },
+                { "Target": "/three", "Type": "tmpfs", "ReadOnly": true, "TmpfsOptions": { "SizeBytes": 1_048_576, "Mode": 448 } },
+            ])
+        );
     }
 
     #[test]
