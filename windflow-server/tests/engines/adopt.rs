@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::corner::{Corner, docker, docker_may_fail};
+use crate::world::{free_port, until};
 
 /// A project with a bit of everything: ports, networks, dependencies, a job, volumes, configs, secrets, variables.
 const PROJECT: &str = "\
@@ -113,14 +113,6 @@ fn becomes_ours(corner: &Corner, target: &str, name: &str, services: &[&str], ru
     world.expect(0, &format!("destroy {name} --target {target} --yes --allow-destroy volume"));
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it does not come about that {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 fn written(corner: &Corner, name: &str, text: &str) {
     corner.world.write("stack.yaml", &text.replace("NAME", name));
     corner.world.write("page", "a page\n");
@@ -157,7 +149,7 @@ fn a_project_of_the_compose_tool_becomes_ours_as_it_runs() {
 fn a_stack_of_docker_stack_deploy_becomes_ours_as_it_runs() {
     let corner = Corner::new("");
     let (endpoint, name) = (windflow_bed::swarm().endpoint, format!("adopted-{}", corner.owner));
-    let port = crate::world::free_port();
+    let port = free_port();
     written(&corner, &name, &STACK.replace("PORT", &port.to_string()));
     let file = corner.world.dir.join("stack.yaml");
     docker(&endpoint, &["stack", "deploy", "--resolve-image", "never", "-c", &file.to_string_lossy(), &name]);

@@ -105,9 +105,7 @@ async fn what_services_say_is_read_and_commands_run_inside_of_them() {
     }
     // An engine counts in seconds: once another has begun, all of that is past.
     let said = SystemClock.now().0 / 1000;
-    while SystemClock.now().0 / 1000 <= said + 1 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    crate::docker::place::until("that second is over", || SystemClock.now().0 / 1000 > said + 1).await;
     for (since, count) in [(Duration::from_secs(3600), 7), (Duration::ZERO, 0)] {
         let options = LogOptions { since: Some(since), ..LogOptions::default() };
         assert_eq!(all(options, everything.clone()).count().await, count, "{since:?}");
