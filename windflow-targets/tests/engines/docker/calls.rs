@@ -79,9 +79,13 @@ async fn a_second_apply_plans_nothing_and_calls_nothing_that_changes_anything() 
     assert!(!watched.proxy.calls().is_empty());
 }
 
-/// Whether an engine does not remove a network because of what it does not show to be on it.
 fn lost_count(done: &Result<Applied, TargetError>) -> bool {
-    done.as_ref().is_err_and(|error| error.hint.as_deref().is_some_and(|hint| hint.contains("has lost count")))
+    done.as_ref().is_err_and(has_lost_count)
+}
+
+/// Whether an engine does not remove a network because of what it does not show to be on it.
+pub fn has_lost_count(error: &TargetError) -> bool {
+    error.hint.as_deref().is_some_and(|hint| hint.contains("has lost count"))
 }
 
 /// One cut: which work (from, to), at which call, when, and how it looks in the end.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use windflow_bed::{Cut, Fault};
-use windflow_core::conformance::target::{Foreign, TargetFixture};
-use windflow_core::target::{Command, Condition, Context, Desired, Rollout, Stack, Strategy, Target};
+use windflow_core::conformance::target::{Broken, Foreign, TargetFixture};
+use windflow_core::target::{Command, Condition, Context, Desired, PlanError, Rollout, Stack, Strategy, Target};
 use windflow_core::{OwnerId, StackName};
 use windflow_targets::docker::Endpoint;
 
 use crate::nonsense::NONSENSE;
 
+use super::calls::has_lost_count;
 use super::place::{Place, cx, endpoint, idle, needing, shell, stack, with_check, with_variable};
 
 /// The suite on an engine, whatever answers there as a Docker Engine does.
@@ -103,6 +104,11 @@ impl TargetFixture for OnEngine {
             stack
         };
         Some(["1", "2", "3"].map(blue_green))
+    }
+    /// An engine that has lost count of a network: seen about once in some hundred cuts, and told apart in the other tests
+    /// that cut, too. It removes that network for nobody until it starts anew, which others here would not survive.
+    fn is_known_defect(&self, broken: &Broken) -> bool {
+        matches!(broken, Broken::Plan(PlanError::Target(error)) if has_lost_count(error))
     }
     async fn foreign(&self) -> Option<Foreign> {
         let project = self.place.owner.as_str();
