@@ -18,16 +18,20 @@ pub struct Scope {
     pub inputs: Value,
     /// The outputs of the nodes that are finished, read as `nodes.NAME.output.…`; `null` for a skipped one.
     pub nodes: BTreeMap<NodeName, Value>,
+    /// What a block is run for, read as `item`; see [`Body`](crate::workflow::Body).
+    pub item: Value,
+    /// Its place or key, or the number of the round, read as `key`.
+    pub key: Value,
 }
 
 impl Scope {
     /// A scope with these inputs and no finished nodes.
     #[must_use]
     pub fn new(run: Option<RunId>, inputs: Value) -> Self {
-        Self { run, inputs, nodes: BTreeMap::new() }
+        Self { run, inputs, nodes: BTreeMap::new(), item: Value::Null, key: Value::Null }
     }
 
-    /// The scope as one value: `{inputs, nodes: {NAME: {output}}, run: {id}}`.
+    /// The scope as one value: `{inputs, nodes: {NAME: {output}}, run: {id}, item, key}`.
     #[must_use]
     pub fn to_value(&self) -> Value {
         let nodes: serde_json::Map<String, Value> = self
@@ -39,6 +43,8 @@ impl Scope {
             "inputs": self.inputs,
             "nodes": nodes,
             "run": { "id": self.run.as_ref().map(RunId::as_str) },
+            "item": self.item,
+            "key": self.key,
         })
     }
 }

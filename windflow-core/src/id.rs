@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::ContentHash;
+
 /// A name that does not follow its rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} '{value}' {rule}")]
@@ -104,8 +106,8 @@ macro_rules! names {
 
 names! {
     /// One execution of a workflow. Chosen by the caller, or made by [`RunId::generate`].
-    RunId, "run id", 128, &['-', '.', ':'],
-        "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : and start with a letter, a digit or _";
+    RunId, "run id", 128, &['-', '.', ':', '~'],
+        "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : ~ and start with a letter, a digit or _";
     /// A workflow's name, for people; the hash is what identifies it.
     WorkflowName, "workflow name", 128, &['-', '.', ':', '/'],
         "must be 1 to 128 characters of A-Z a-z 0-9 _ - . : / and start with a letter, a digit or _";
@@ -154,6 +156,28 @@ impl RunId {
     pub fn generate() -> Self {
         Self(Arc::from(uuid::Uuid::now_v7().to_string()))
     }
+
+    /// What the run is called that a run starts for one of its nodes, as the so-manieth at a place: `release~hosts~3`, and
+    /// `release~hosts~3~2` for the second there. Where that is too long, a hash stands for the beginning.
+    #[must_use]
+    pub(crate) fn child(&self, node: &NodeName, place: u32, number: u32) -> Self {
+        let tail = match number {
+            0 | 1 => format!("~{node}~{place}"),
+            _ => format!("~{node}~{place}~{number}"),
+        };
+        let head = if self.0.len() + tail.len() <= 128 {
+            self.0.to_string()
+        } else {
+            ContentHash::of(self.0.as_bytes()).to_string().chars().filter(char::is_ascii_hexdigit).take(32).collect()
+        };
+        Self(Arc::from(head + &tail))
+    }
+
+    /// Whether a run has started it.
+    #[must_use]
+    pub fn is_child(&self) -> bool {
+        self.0.contains('~')
+    }
 }
 
 impl Default for Namespace {
@@ -176,6 +200,12 @@ impl Principal {
     #[must_use]
     pub fn unverified(name: impl AsRef<str>) -> Self {
         Self { name: Arc::from(name.as_ref()), verified: false }
+    }
+
+    /// A run, to those it has started and to that which has started it.
+    #[must_use]
+    pub(crate) fn run(run: &RunId) -> Self {
+        Self { name: Arc::from(format!("run:{run}")), verified: true }
     }
 
     /// The engine itself.

@@ -308,7 +308,8 @@ impl Project {
     pub fn can_go_on(&self, run: &Run, request: Option<&Request>, allow_shell: bool) -> Result<(), Failure> {
         // First: a run that is over needs nothing, and its state is the reason people must hear.
         if let Some(request) = request {
-            run.may(request).map_err(|why| SubmitError::Refused { run: run.id().clone(), why })?;
+            run.may(request, &Principal::system())
+                .map_err(|why| SubmitError::Refused { run: run.id().clone(), why })?;
         }
         self.can_run(run.id(), run.workflow(), allow_shell)
     }

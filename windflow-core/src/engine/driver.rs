@@ -170,6 +170,10 @@ impl Driver {
             self.news.extend(asked);
             self.news.push(Input::Woke);
             self.take_in(consumed).await?;
+            self.look_after_children();
+        } else {
+            // Not everything may begin with the run itself.
+            self.news.push(Input::Woke);
         }
         self.tell();
         loop {
@@ -267,8 +271,9 @@ impl Driver {
             }
         }
         if !self.events.is_empty() || !consumed.is_empty() {
-            let events = self.events.drain(..).collect();
-            self.append(Decided { after, at: self.run.updated_at(), events, consumed }).await?;
+            let events: Arc<[Event]> = self.events.drain(..).collect();
+            let kin = self.kin(&events, self.run.updated_at())?;
+            self.append(Decided { after, at: self.run.updated_at(), events, consumed, kin }).await?;
         }
         for done in self.checkpoints.drain(..) {
             // Whoever waits may have been stopped meanwhile.

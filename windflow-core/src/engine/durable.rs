@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::{Driver, End};
+use super::kin::Kin;
 use crate::id::{Epoch, Seq};
 use crate::planted::{Bug, is_planted};
 use crate::run::{Event, Recorded};
@@ -22,6 +23,7 @@ pub(super) struct Decided {
     pub(super) at: Timestamp,
     pub(super) events: Arc<[Event]>,
     pub(super) consumed: Vec<u64>,
+    pub(super) kin: Kin,
 }
 
 /// How a driver waits for a store that does not answer, or is full.
@@ -63,6 +65,8 @@ impl Driver {
             summary: self.run.summary(),
             consumed: decided.consumed.clone(),
             release: self.open.is_empty() && self.run.state().is_final(),
+            children: decided.kin.children.iter().map(|child| child.new.clone()).collect(),
+            submissions: decided.kin.submissions.clone(),
         }
     }
 
@@ -74,6 +78,7 @@ impl Driver {
         }
         self.released = release;
         self.emit(&decided);
+        self.spread(decided.kin);
         Ok(())
     }
 

@@ -23,6 +23,12 @@ pub enum StartError {
         /// That run.
         run: RunId,
     },
+    /// The id is one of those that runs within runs have.
+    #[error("a run cannot be called '{run}': names with '~' are those of runs within runs")]
+    Id {
+        /// What was asked for.
+        run: RunId,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

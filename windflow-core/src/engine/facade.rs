@@ -175,6 +175,9 @@ impl Engine {
             return Err(StartError::Workflow(findings));
         }
         let id = options.run.unwrap_or_else(RunId::generate);
+        if id.is_child() {
+            return Err(StartError::Id { run: id });
+        }
         let now = inner.now();
         let fingerprint = ContentHash::of_value(&serde_json::json!([workflow.hash(), input]));
         let start = Start {
@@ -184,6 +187,7 @@ impl Engine {
             seed: inner.seed.unwrap_or_else(|| fastrand::u64(..)),
             principal: options.principal.unwrap_or_else(Principal::system),
             epoch: Epoch(1),
+            parent: None,
         };
         let pinned = Blob { hash: workflow.hash(), bytes: Arc::clone(workflow.bytes()) };
         let (run, events) = Run::start(start, workflow, now)?;
@@ -255,7 +259,7 @@ impl Engine {
         let inner = self.inner();
         match load(&*inner.store, run).await {
             Ok(current) => {
-                current.may(&request).map_err(|why| SubmitError::Refused { run: run.clone(), why })?;
+                current.may(&request, &principal).map_err(|why| SubmitError::Refused { run: run.clone(), why })?;
             }
             Err(WaitError::NotFound { run }) => return Err(SubmitError::NotFound { run }),
             Err(WaitError::Store(error)) => return Err(error.into()),

@@ -30,6 +30,11 @@ impl Inner {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).contains_key(run)
     }
 
+    /// How many more runs may be driven here at the same time.
+    pub(super) fn free_places(&self) -> usize {
+        self.max_active.saturating_sub(self.active.lock().unwrap_or_else(PoisonError::into_inner).len())
+    }
+
     pub(super) fn known(&self, run: &RunId) -> Known {
         if self.is_active(run) { Known::Active } else { Known::Idle }
     }
@@ -188,7 +193,7 @@ impl Inner {
 
     /// Takes what is due and answers when to look again.
     async fn look(self: &Arc<Self>, now: Timestamp) -> Result<Timestamp, StoreError> {
-        let free = self.max_active.saturating_sub(self.active.lock().unwrap_or_else(PoisonError::into_inner).len());
+        let free = self.free_places();
         let due = match self.drive {
             Drive::All if free == 0 => Vec::new(),
             Drive::All => {

@@ -10,6 +10,7 @@ mod facade;
 mod handle;
 mod hub;
 mod intake;
+mod kin;
 mod leave;
 mod load;
 mod mailbox;

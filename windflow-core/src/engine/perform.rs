@@ -11,7 +11,7 @@ use crate::action::{RunScope, StepContext};
 use crate::id::ActionName;
 use crate::outcome::{Guarantee, StepError};
 use crate::run::{Command, Input, Run, Subject};
-use crate::workflow::Compensate;
+use crate::workflow::{Body, Compensate};
 
 /// The task that pays what is owed.
 pub(super) fn task(
@@ -84,6 +84,10 @@ fn evaluation(inner: &Inner, run: &Run, subject: Subject) -> Task {
         Subject::CompensateWith(node) => match plan.node(node).compensate.as_deref() {
             Some(Compensate::Action { with, .. }) => with.clone(),
             _ => Value::Null,
+        },
+        Subject::Until(node) => match plan.node(node).body.as_deref() {
+            Some(Body::Repeat { until, .. }) => Value::String(format!("${{{{ {until}\n}}}}")),
+            _ => Value::Bool(true),
         },
         Subject::Outputs => plan.spec().outputs.clone().unwrap_or_default(),
     };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::event::{After, Created, Event};
-use super::input::{Input, Refused};
+use super::event::{After, Created, Event, Parent};
+use super::input::{Input, Refused, Request};
 use super::step::StepState;
 use super::value::{Phase, Run};
 use super::{Resolution, Subject};
@@ -33,6 +33,8 @@ pub struct Start {
     pub principal: Principal,
     /// The epoch of whoever creates it.
     pub epoch: Epoch,
+    /// The run it is a child of, if it is one.
+    pub parent: Option<Box<Parent>>,
 }
 
 /// A decision in the making: events already applied, to be made durable together.
@@ -42,6 +44,8 @@ pub(super) struct Advance<'a> {
     pub(super) events: &'a mut Vec<Event>,
     /// Whether steps may be started: not by whoever is about to let go of the run.
     pub(super) starts: bool,
+    /// Whether the run is not there yet: its own runs can only begin with an append to it.
+    pub(super) creating: bool,
 }
 
 impl Run {
@@ -50,9 +54,19 @@ impl Run {
     /// # Errors
     /// [`Refused::Corrupt`] never, unless the engine has a bug.
     pub fn start(start: Start, plan: Arc<Workflow>, now: Timestamp) -> Result<(Self, Vec<Event>), Refused> {
-        let Start { run, namespace, input, seed, principal, epoch } = start;
+        Self::begin(start, plan, now, true)
+    }
+
+    /// [`Run::start`]; unless `starts`, for others to drive.
+    pub(crate) fn begin(
+        start: Start,
+        plan: Arc<Workflow>,
+        now: Timestamp,
+        starts: bool,
+    ) -> Result<(Self, Vec<Event>), Refused> {
+        let Start { run, namespace, input, seed, principal, epoch, parent } = start;
         let created = Created {
-            version: Event::VERSION,
+            version: if parent.is_some() { Event::VERSION } else { plan.vocabulary() },
             run,
             namespace,
             workflow: plan.hash(),
@@ -61,10 +75,11 @@ impl Run {
             seed,
             principal,
             epoch,
+            parent,
         };
         let mut run = Self::create(&created, now, plan)?;
         let mut events = vec![Event::Created(Box::new(created))];
-        Advance { run: &mut run, now, events: &mut events, starts: true }.settle()?;
+        Advance { run: &mut run, now, events: &mut events, starts, creating: true }.settle()?;
         Ok((run, events))
     }
 
@@ -90,7 +105,7 @@ impl Run {
         events: &mut Vec<Event>,
     ) -> Result<(), Refused> {
         let now = now.max(self.updated_at);
-        let mut advance = Advance { run: self, now, events, starts };
+        let mut advance = Advance { run: self, now, events, starts, creating: false };
         match input {
             Input::Woke => {}
             Input::Claimed { epoch } => {
@@ -118,6 +133,9 @@ impl Run {
             }
             Input::Compensated { node, attempt, result } if advance.is_undoing(node, attempt) => {
                 advance.compensated(node, result)?;
+            }
+            Input::Asked { request: Request::Told { node, place, run, told }, .. } => {
+                advance.child_told(node, place, &run, *told)?;
             }
             Input::Ended { .. } | Input::Compensated { .. } => {}
             Input::Asked { request, principal } => advance.asked(request, principal)?,
@@ -174,12 +192,13 @@ impl Advance<'_> {
     fn evaluated(&mut self, subject: Subject, result: Result<Value, StepError>) -> Result<(), Refused> {
         let expected = match subject {
             Subject::Outputs => self.run.owes_outputs(),
-            Subject::If(node) | Subject::With(node) | Subject::CompensateWith(node) => {
+            Subject::If(node) | Subject::With(node) | Subject::CompensateWith(node) | Subject::Until(node) => {
                 self.exists(node)
                     && matches!(
                         (subject, self.run.phase, self.state(node)),
                         (Subject::If(_), Phase::Forward, StepState::Deciding)
                             | (Subject::With(_), Phase::Forward, StepState::Preparing)
+                            | (Subject::Until(_), Phase::Forward, StepState::Judging)
                             | (Subject::CompensateWith(_), Phase::Compensating, StepState::UndoPreparing)
                     )
             }
@@ -188,7 +207,7 @@ impl Advance<'_> {
             return Ok(());
         }
         let result = match (subject, result) {
-            (Subject::If(_), Ok(value)) if !value.is_boolean() => Err(StepError::terminal(
+            (Subject::If(_) | Subject::Until(_), Ok(value)) if !value.is_boolean() => Err(StepError::terminal(
                 "expression.type",
                 format_args!("the condition must be true or false, and is {value}"),
             )),
@@ -238,7 +257,7 @@ impl Advance<'_> {
     }
 
     /// When a failed attempt is tried again, if it is.
-    fn retry_at(&self, node: NodeIndex, class: ErrorClass) -> Option<Timestamp> {
+    pub(super) fn retry_at(&self, node: NodeIndex, class: ErrorClass) -> Option<Timestamp> {
         let (retry, step) = (self.run.retry_of(node), &self.run.steps[node.index()]);
         let failures = step.failures() + 1;
         if class == ErrorClass::Terminal

@@ -21,9 +21,9 @@ impl Run {
     /// The run that a first event makes.
     pub(super) fn create(created: &Created, at: Timestamp, plan: Arc<Workflow>) -> Result<Self, CorruptJournal> {
         let corrupt = |why: String| CorruptJournal { seq: Seq(1), why };
-        if created.version != Event::VERSION {
+        if !(1..=Event::VERSION).contains(&created.version) {
             let (theirs, ours) = (created.version, Event::VERSION);
-            return Err(corrupt(format!("it is written in version {theirs}; this build reads version {ours} only")));
+            return Err(corrupt(format!("it is written in version {theirs}; this build reads versions 1 to {ours}")));
         }
         if created.workflow != plan.hash() {
             return Err(corrupt(format!("it pins workflow {}, not {}", created.workflow, plan.hash())));
@@ -36,6 +36,7 @@ impl Run {
             namespace: created.namespace.clone(),
             input: Arc::new(created.input.clone()),
             seed: created.seed,
+            version: created.version,
             created_at: at,
             updated_at: at,
             seq: Seq(1),
@@ -57,6 +58,9 @@ impl Run {
             output: None,
             output_error: None,
             leftovers: Vec::new(),
+            parent: created.parent.clone().map(Arc::from),
+            calling: BTreeSet::new(),
+            stirred: Touched::default(),
             touched: Touched::default(),
             plan,
         };
@@ -93,6 +97,7 @@ impl Run {
             }
         }
         run.touched.0.clear();
+        run.stirred.0.clear();
         Ok(run)
     }
 
@@ -135,7 +140,7 @@ impl Run {
             }
             Event::Claimed { epoch } => self.fold_claimed(*epoch)?,
             Event::Released => self.close_open(0),
-            Event::Evaluated { subject, value } => self.fold_evaluated(*subject, value),
+            Event::Evaluated { subject, value } => self.fold_evaluated(at, *subject, value),
             Event::EvaluationFailed { subject, error } => self.fold_evaluation_failed(*subject, error),
             Event::Skipped { node } => {
                 self.skippable.retain(|other| other != node);
@@ -167,11 +172,13 @@ impl Run {
             Event::Paused { .. } | Event::Quarantined { .. } => {
                 self.paused = true;
                 self.touch_all();
+                self.stir_all();
             }
             Event::Resumed { .. } => {
                 self.paused = false;
                 self.steps.iter_mut().filter_map(|step| step.extra.as_mut()).for_each(|extra| extra.crashes = 0);
                 self.touch_all();
+                self.stir_all();
             }
             Event::Stopping { cause } => self.fold_stopping(cause),
             Event::CompensationBegan => self.fold_compensation_began(),
@@ -180,7 +187,12 @@ impl Run {
                 self.clear_timer(*node);
                 let extra = self.steps[node.index()].extra();
                 (extra.undo_attempt, extra.last_started) = (*attempt, at);
-                self.set(*node, StepState::Undoing);
+                if self.undoes_children(*node) {
+                    self.set(*node, StepState::UndoCalling);
+                    self.stirred.0.push_back(*node);
+                } else {
+                    self.set(*node, StepState::Undoing);
+                }
             }
             Event::Undone { node, undone } => {
                 self.steps[node.index()].extra().undone = Some(undone.clone());
@@ -199,6 +211,16 @@ impl Run {
             Event::Resolved { node, resolution, reason, .. } => self.fold_resolved(*node, resolution, reason),
             Event::Reopened { nodes, .. } => self.fold_reopened(nodes)?,
             Event::RequestRefused { .. } => {}
+            Event::ChildStarted { node, place, run } => {
+                self.fold_child_started(*node, *place, run).map_err(|why| CorruptJournal { seq: self.seq, why })?;
+            }
+            Event::ChildAsked { node, place, ask } => {
+                self.fold_child_asked(*node, *place, *ask).map_err(|why| CorruptJournal { seq: self.seq, why })?;
+            }
+            Event::ChildTold { node, place, told } => {
+                self.fold_child_told(*node, *place, told).map_err(|why| CorruptJournal { seq: self.seq, why })?;
+            }
+            Event::Joined { node } => self.fold_joined(*node),
             Event::Finished { state, output, leftovers } => {
                 self.leftovers.clone_from(leftovers);
                 if !state.is_final() {
@@ -223,6 +245,7 @@ impl Run {
         }
         self.epoch = epoch;
         self.close_open(1);
+        self.stir_all();
         Ok(())
     }
 
@@ -252,7 +275,7 @@ impl Run {
         self.touch_all();
     }
 
-    fn fold_evaluated(&mut self, subject: Subject, value: &Value) {
+    fn fold_evaluated(&mut self, at: Timestamp, subject: Subject, value: &Value) {
         match subject {
             Subject::If(node) => {
                 self.steps[node.index()].decided = true;
@@ -271,6 +294,7 @@ impl Run {
                 self.set(node, StepState::UndoReady);
                 self.ready.push_back(node);
             }
+            Subject::Until(node) => self.fold_judged(node, at, *value == Value::Bool(true)),
             Subject::Outputs => self.output = Some(value.clone()),
         }
     }
@@ -278,7 +302,7 @@ impl Run {
     fn fold_evaluation_failed(&mut self, subject: Subject, error: &StepError) {
         match subject {
             Subject::Outputs => self.output_error = Some(format!("outputs: {error}")),
-            Subject::If(node) | Subject::With(node) => {
+            Subject::If(node) | Subject::With(node) | Subject::Until(node) => {
                 self.steps[node.index()].extra().error = Some(error.clone());
                 self.fail(node);
             }
@@ -302,6 +326,9 @@ impl Run {
             if first {
                 extra.first_started = at;
             }
+        }
+        if self.plan.node(node).body.is_some() {
+            return self.fold_calling(node);
         }
         self.set(node, StepState::Running);
     }
@@ -370,10 +397,17 @@ impl Run {
         self.listeners.clear();
         self.ready.clear();
         self.touch_all();
+        self.stir_all();
+        // There is nothing left to stop.
+        let judged: Vec<NodeIndex> = match self.count(StepState::Judging) {
+            0 => Vec::new(),
+            _ => self.plan.indices().filter(|node| self.steps[node.index()].state == StepState::Judging).collect(),
+        };
+        judged.into_iter().for_each(|node| self.set(node, StepState::Stopped));
     }
 
     /// What it left behind is being dealt with.
-    fn unstick(&mut self) {
+    pub(super) fn unstick(&mut self) {
         self.stuck = false;
         self.leftovers.clear();
     }

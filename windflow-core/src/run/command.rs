@@ -63,6 +63,8 @@ pub enum Subject {
     With(NodeIndex),
     /// The input of a node's compensating action.
     CompensateWith(NodeIndex),
+    /// Whether a round of a repeated block was the last.
+    Until(NodeIndex),
     /// The run's output.
     Outputs,
 }
@@ -72,7 +74,7 @@ impl Subject {
     #[must_use]
     pub fn node(self) -> Option<NodeIndex> {
         match self {
-            Self::If(node) | Self::With(node) | Self::CompensateWith(node) => Some(node),
+            Self::If(node) | Self::With(node) | Self::CompensateWith(node) | Self::Until(node) => Some(node),
             Self::Outputs => None,
         }
     }

@@ -1,11 +1,13 @@
 //! The durable vocabulary: what has happened to a run, in the past tense.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{RunState, Subject};
 use crate::hash::ContentHash;
-use crate::id::{Epoch, Namespace, NodeIndex, Principal, RunId, Seq, SignalName, WorkflowName};
+use crate::id::{Epoch, Namespace, NodeIndex, NodeName, Principal, RunId, Seq, SignalName, WorkflowName};
 use crate::outcome::{Resumed, Seen, StepError, Undone, Until};
 use crate::time::Timestamp;
 
@@ -207,6 +209,38 @@ pub enum Event {
         /// Who asked.
         principal: Principal,
     },
+    /// A run was started for a step: a child, created together with this.
+    ChildStarted {
+        /// Which node.
+        node: NodeIndex,
+        /// Which of its runs, counted from 0: the place of the item, the number of the round.
+        place: u32,
+        /// The child.
+        run: RunId,
+    },
+    /// Something is asked of a child; in its inbox together with this.
+    ChildAsked {
+        /// Which node.
+        node: NodeIndex,
+        /// Which of its runs.
+        place: u32,
+        /// What.
+        ask: Ask,
+    },
+    /// A child said that it is over, or stuck.
+    ChildTold {
+        /// Which node.
+        node: NodeIndex,
+        /// Which of its runs.
+        place: u32,
+        /// What it said.
+        told: Box<Told>,
+    },
+    /// All runs of a step have ended as they should. It never runs again.
+    Joined {
+        /// Which node.
+        node: NodeIndex,
+    },
     /// The run is over.
     Finished {
         /// How.
@@ -223,7 +257,7 @@ pub enum Event {
 /// How a run came to be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Created {
-    /// The version of this vocabulary: [`Event::VERSION`].
+    /// The version of this vocabulary: [`Event::VERSION`] or an earlier one.
     pub version: u16,
     /// The run.
     pub run: RunId,
@@ -241,11 +275,82 @@ pub struct Created {
     pub principal: Principal,
     /// The epoch of whoever created it.
     pub epoch: Epoch,
+    /// The run it is a child of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Parent>>,
+}
+
+/// What a run has from the one it is a child of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// That run.
+    pub run: RunId,
+    /// Its node.
+    pub node: NodeName,
+    /// The node's place in its workflow.
+    pub at: NodeIndex,
+    /// Which of the node's runs.
+    pub place: u32,
+    /// When it must be over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// What a block reads of what is around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<Around>,
+}
+
+/// What a block reads of what is around it, besides the inputs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Around {
+    /// The outputs of the nodes around it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<NodeName, Value>,
+    /// Its item, or the output of the round before.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub item: Value,
+    /// The item's place or key, or the number of the round.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub key: Value,
+}
+
+/// What a run may ask of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// To stop and undo what it did.
+    Cancel,
+    /// To stop at once.
+    Terminate,
+    /// To start nothing new.
+    Pause,
+    /// To go on.
+    Resume,
+    /// To try again what failed.
+    Retry,
+    /// To undo what it did.
+    Compensate,
+}
+
+/// What a child says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// How it is: over, stuck, or on its way again.
+    pub state: RunState,
+    /// Its output, when it has succeeded.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+    /// What was wrong, if something was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What it left behind, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<String>,
 }
 
 impl Event {
-    /// The version of the vocabulary written today.
-    pub const VERSION: u16 = 1;
+    /// The newest version of the vocabulary this build reads. Version 2 brought runs within runs; a run is written in the
+    /// lowest version that has what it needs.
+    pub const VERSION: u16 = 2;
 
     /// Its name, as in the durable form.
     #[must_use]
@@ -278,6 +383,10 @@ impl Event {
             Self::Resolved { .. } => "resolved",
             Self::Reopened { .. } => "reopened",
             Self::RequestRefused { .. } => "request_refused",
+            Self::ChildStarted { .. } => "child_started",
+            Self::ChildAsked { .. } => "child_asked",
+            Self::ChildTold { .. } => "child_told",
+            Self::Joined { .. } => "joined",
             Self::Finished { .. } => "finished",
         }
     }
@@ -299,6 +408,10 @@ impl Event {
             | Self::UndoStarted { node, .. }
             | Self::Undone { node, .. }
             | Self::UndoFailed { node, .. }
+            | Self::ChildStarted { node, .. }
+            | Self::ChildAsked { node, .. }
+            | Self::ChildTold { node, .. }
+            | Self::Joined { node }
             | Self::Resolved { node, .. } => Some(*node),
             Self::Evaluated { subject, .. } | Self::EvaluationFailed { subject, .. } => subject.node(),
             _ => None,

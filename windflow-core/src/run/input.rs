@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CorruptJournal, Resolution, Subject};
-use crate::id::{Epoch, NodeIndex, NodeName, Principal, SignalName};
+use super::{CorruptJournal, Resolution, Subject, Told};
+use crate::id::{Epoch, NodeIndex, NodeName, Principal, RunId, SignalName};
 use crate::outcome::{Guarantee, Outcome, Seen, StepError, Undone};
 
 /// News. What is out of date is harmless: it changes nothing.
@@ -125,6 +125,17 @@ pub enum Request {
         /// Why.
         reason: String,
     },
+    /// Hear from a run that it has started. Only such a run says that; from anybody else it is refused.
+    Told {
+        /// The node that has started it.
+        node: NodeIndex,
+        /// Which of the node's runs.
+        place: u32,
+        /// That run.
+        run: RunId,
+        /// What it says.
+        told: Box<Told>,
+    },
 }
 
 impl Request {
@@ -141,6 +152,7 @@ impl Request {
             Self::Compensate => "compensate",
             Self::Resolve { .. } => "resolve",
             Self::GiveUp { .. } => "give up",
+            Self::Told { .. } => "hear from a child",
         }
     }
 }

@@ -16,6 +16,7 @@
 mod advance;
 mod apply;
 mod bound;
+mod children;
 mod command;
 mod event;
 mod grammar;
@@ -32,8 +33,9 @@ mod undo;
 mod value;
 
 pub use advance::Start;
+pub use children::ChildView;
 pub use command::{Command, Subject};
-pub use event::{After, Cause, Created, Event, Leftover, Recorded, Resolution};
+pub use event::{After, Around, Ask, Cause, Created, Event, Leftover, Parent, Recorded, Resolution, Told};
 pub use input::{Input, Refused, Request};
 pub use state::{CorruptJournal, RunState};
 pub use step::{StepState, StepView};

@@ -17,8 +17,14 @@ impl Run {
         let step = &mut self.steps[node.index()];
         self.counts[step.state as usize] -= 1;
         self.counts[state as usize] += 1;
-        step.state = state;
+        let before = std::mem::replace(&mut step.state, state);
         self.touched.0.push_back(node);
+        let calls = |state| matches!(state, StepState::Calling | StepState::UndoCalling);
+        match (calls(before), calls(state)) {
+            (false, true) => drop(self.calling.insert(node)),
+            (true, false) => drop(self.calling.remove(&node)),
+            _ => {}
+        }
     }
 
     pub(super) fn touch_all(&mut self) {

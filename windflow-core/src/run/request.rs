@@ -21,6 +21,11 @@ impl Advance<'_> {
     /// Does what is asked, or writes down why it could not: whoever asked may be gone by now.
     pub(super) fn asked(&mut self, request: Request, principal: Principal) -> Result<(), Refused> {
         let name = request.name();
+        // It has told how it ended: what its parent asked meanwhile is out of date.
+        let reopens = matches!(request, Request::Retry { .. } | Request::Compensate);
+        if matches!(self.run.phase, Phase::Over(_)) && self.run.is_parent(&principal) && !reopens {
+            return Ok(());
+        }
         match self.ask(request, principal.clone()) {
             Err(error @ (Refused::NotNow { .. } | Refused::Bound { .. })) => {
                 self.emit(Event::RequestRefused { request: name.to_owned(), why: error.to_string(), principal })
@@ -30,7 +35,7 @@ impl Advance<'_> {
     }
 
     fn ask(&mut self, request: Request, principal: Principal) -> Result<(), Refused> {
-        self.run.may(&request)?;
+        self.run.may(&request, &principal)?;
         match request {
             Request::Signal { name, payload } => self.signal(name, payload, principal),
             Request::Cancel { reason } => match self.run.phase {
@@ -53,9 +58,12 @@ impl Advance<'_> {
                 let at = self.find(&node, "resolve")?;
                 self.resolve(at, resolution, reason, principal)
             }
+            // Taken in where all news is; and refused from anybody else.
+            Request::Told { .. } => Ok(()),
             Request::GiveUp { .. } => {
                 let mut leftovers = self.leftovers(&[StepState::Unresolved], "nobody can tell whether it has happened");
                 leftovers.extend(self.leftovers(&[StepState::UndoFailed], "its compensation failed"));
+                leftovers.extend(self.stuck_children());
                 if self.run.phase == Phase::Compensating {
                     leftovers.extend(self.leftovers_behind());
                 }
@@ -108,17 +116,29 @@ impl Advance<'_> {
 }
 
 impl Run {
-    /// Whether a run is in a state for a request.
+    /// Whether a principal is the run that this one is a child of.
+    pub(super) fn is_parent(&self, principal: &Principal) -> bool {
+        self.parent().is_some_and(|parent| *principal == Principal::run(&parent.run))
+    }
+
+    /// Whether a run is in a state for a request of somebody's.
     ///
     /// # Errors
     /// [`Refused`] with the reason.
-    pub fn may(&self, request: &Request) -> Result<(), Refused> {
+    pub fn may(&self, request: &Request, principal: &Principal) -> Result<(), Refused> {
         self.may_grow(request)?;
+        let from_parent = self.is_parent(principal);
         let over = match self.phase {
             Phase::Over(state) => Some(state),
             _ => None,
         };
         let why = match (request, over) {
+            (Request::Told { .. }, _) => "only a run that it has started says how that is".to_owned(),
+            (Request::Compensate, Some(RunState::Succeeded)) if from_parent => return Ok(()),
+            (Request::Retry { .. } | Request::Compensate, Some(_)) if self.parent.is_some() && !from_parent => {
+                let parent = self.parent().map(|parent| parent.run.to_string()).unwrap_or_default();
+                format!("it is over, and a part of run '{parent}'; ask that one")
+            }
             (Request::Retry { .. } | Request::Compensate, Some(RunState::Failed)) => {
                 let inputs = match request {
                     Request::Retry { inputs } => self.not_correctable(inputs),

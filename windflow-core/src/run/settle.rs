@@ -13,10 +13,14 @@ use crate::workflow::{Compensate, OnFailure};
 impl Advance<'_> {
     /// Goes on until nothing more follows.
     pub(super) fn settle(&mut self) -> Result<(), Refused> {
-        self.deadline()?;
+        // What a run has to tell its parent goes with an append: it does not end before it is there.
+        if !self.creating {
+            self.deadline()?;
+        }
         self.due()?;
         loop {
             let before = self.events.len();
+            self.stirred()?;
             match self.run.phase {
                 Phase::Forward => self.forward()?,
                 Phase::Stopping => self.stopping()?,
@@ -34,8 +38,11 @@ impl Advance<'_> {
         if self.run.phase != Phase::Forward || !passed {
             return Ok(());
         }
-        let limit = self.run.plan.spec().deadline.unwrap_or_default();
-        let reason = format!("it took longer than its deadline of {limit:?}");
+        let own = self.run.plan.spec().deadline;
+        let reason = match own.filter(|limit| self.run.created_at.after(*limit) <= self.now) {
+            Some(limit) => format!("it took longer than its deadline of {limit:?}"),
+            None => "it took longer than what it is a part of may take".to_owned(),
+        };
         self.emit(Event::Stopping { cause: Cause::Cancel { principal: Principal::system(), reason } })
     }
 
@@ -56,6 +63,7 @@ impl Advance<'_> {
                     self.unpark(node, if waits { Resumed::TimedOut } else { Resumed::Time })?;
                 }
                 StepState::UndoBackoff if self.run.has_place() => self.start_undo(node)?,
+                StepState::Calling => self.run.stirred.0.push_back(node),
                 _ => {}
             }
         }
@@ -88,6 +96,7 @@ impl Advance<'_> {
                 && !self.run.paused
                 && self.run.has_place()
                 && let Some(node) = self.run.ready.front().copied()
+                && !(self.creating && self.run.plan.node(node).body.is_some())
             {
                 self.start(node)?;
             }
@@ -96,15 +105,18 @@ impl Advance<'_> {
     }
 
     fn forward_end(&mut self) -> Result<(), Refused> {
-        use StepState::{Backoff, Deciding, Parked, Preparing, Ready, Running, Unknown, Unresolved};
+        use StepState::{Backoff, Calling, Deciding, Judging, Parked, Preparing, Ready, Running, Unknown, Unresolved};
         if self.run.stuck {
             return Ok(());
         }
         let count = |state| self.run.count(state);
         let started = count(Running) + count(Unknown) + count(Backoff) + count(Parked);
         let opening = if self.run.is_failing() { 0 } else { count(Deciding) + count(Preparing) + count(Ready) };
-        if started + opening > 0 {
+        if started + opening + count(Judging) > 0 {
             return Ok(());
+        }
+        if count(Calling) > 0 {
+            return self.stuck_if(Vec::new());
         }
         if count(Unresolved) > 0 {
             let leftovers = self.leftovers(&[Unresolved], "nobody can tell whether it has happened");
@@ -122,6 +134,9 @@ impl Advance<'_> {
     fn stopping(&mut self) -> Result<(), Refused> {
         if self.run.count(StepState::Running) + self.run.count(StepState::Undoing) > 0 {
             return Ok(());
+        }
+        if !self.run.calling.is_empty() {
+            return self.stuck_if(Vec::new());
         }
         if matches!(self.run.cause, Some(Cause::Terminate { .. })) {
             let leftovers = self
@@ -155,10 +170,23 @@ impl Advance<'_> {
         let moving = [UndoPreparing, UndoReady, Undoing, UndoBackoff].map(|state| self.run.count(state));
         if !self.run.stuck && moving.iter().sum::<u32>() == 0 {
             let mut leftovers = self.leftovers(&[UndoFailed], "its compensation failed");
+            if !self.run.calling.is_empty() {
+                return self.stuck_if(leftovers);
+            }
             leftovers.extend(self.leftovers_behind());
             return self.emit(Event::Stuck { leftovers });
         }
         Ok(())
+    }
+
+    /// Nothing moves but runs of its own: it is stuck if they are.
+    fn stuck_if(&mut self, mut leftovers: Vec<Leftover>) -> Result<(), Refused> {
+        let stuck = self.stuck_children();
+        if self.run.stuck || stuck.is_empty() {
+            return Ok(());
+        }
+        leftovers.extend(stuck);
+        self.emit(Event::Stuck { leftovers })
     }
 
     pub(super) fn finish(&mut self, state: RunState, leftovers: Vec<Leftover>) -> Result<(), Refused> {

@@ -12,7 +12,7 @@ use crate::id::Seq;
 pub enum RunState {
     /// Created; nothing has begun.
     Pending,
-    /// Something is being done.
+    /// Something is being done, by it or by a run that it has started.
     Running,
     /// Only time or somebody outside can move it on.
     Waiting,

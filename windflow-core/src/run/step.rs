@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::children::Children;
 use crate::id::{NodeName, Principal, SignalName};
 use crate::outcome::{Resumed, StepError, Undone};
 use crate::time::Timestamp;
@@ -22,6 +23,10 @@ pub enum StepState {
     Ready,
     /// An attempt is open.
     Running,
+    /// Runs of its own are under way.
+    Calling,
+    /// A round of its block has ended, and whether that is enough is being evaluated.
+    Judging,
     /// An attempt ended, nobody knows how: the action is asked to look.
     Unknown,
     /// It will be tried again.
@@ -44,6 +49,8 @@ pub enum StepState {
     UndoReady,
     /// A compensation attempt is open.
     Undoing,
+    /// Its runs are being undone.
+    UndoCalling,
     /// Its compensation will be tried again.
     UndoBackoff,
     /// It was undone, or had nothing to undo.
@@ -54,7 +61,7 @@ pub enum StepState {
 
 impl StepState {
     /// How many there are.
-    pub(super) const COUNT: usize = 19;
+    pub(super) const COUNT: usize = 22;
 
     /// Its name in lower case.
     #[must_use]
@@ -65,6 +72,8 @@ impl StepState {
             Self::Preparing => "preparing",
             Self::Ready => "ready",
             Self::Running => "running",
+            Self::Calling => "calling",
+            Self::Judging => "judging",
             Self::Unknown => "unknown",
             Self::Backoff => "backoff",
             Self::Parked => "parked",
@@ -76,6 +85,7 @@ impl StepState {
             Self::UndoPreparing => "undo_preparing",
             Self::UndoReady => "undo_ready",
             Self::Undoing => "undoing",
+            Self::UndoCalling => "undo_calling",
             Self::UndoBackoff => "undo_backoff",
             Self::Undone => "undone",
             Self::UndoFailed => "undo_failed",
@@ -136,6 +146,8 @@ pub(super) struct Extra {
     pub(super) undo_failures: u32,
     /// How it was undone.
     pub(super) undone: Option<Undone>,
+    /// The runs it has started.
+    pub(super) children: Children,
 }
 
 impl Step {

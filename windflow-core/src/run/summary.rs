@@ -44,6 +44,9 @@ pub struct Summary {
     /// The version of the engine that wrote last.
     #[serde(default)]
     pub build: Cow<'static, str>,
+    /// The run it is a child of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunId>,
 }
 
 fn first() -> u16 {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::event::{Cause, Leftover};
+use super::children::ChildView;
+use super::event::{Around, Cause, Leftover, Parent};
 use super::step::{Buffered, Step, StepState, StepView};
-use super::{Command, Event, RunState, Subject, Summary};
+use super::{Command, RunState, Subject, Summary};
 use crate::evaluator::Scope;
 use crate::id::{Epoch, Namespace, NodeIndex, RunId, Seq, SignalName};
 use crate::outcome::Resumed;
@@ -29,6 +30,8 @@ pub struct Run {
     pub(super) plan: Arc<Workflow>,
     pub(super) input: Arc<Value>,
     pub(super) seed: u64,
+    /// The version of the vocabulary it is written in.
+    pub(super) version: u16,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) seq: Seq,
@@ -58,6 +61,12 @@ pub struct Run {
     pub(super) output_error: Option<String>,
     /// What it left behind when it last got stuck or ended.
     pub(super) leftovers: Vec<Leftover>,
+    /// The run it is a child of.
+    pub(super) parent: Option<Arc<Parent>>,
+    /// Steps that have runs of their own under way, forwards or backwards.
+    pub(super) calling: BTreeSet<NodeIndex>,
+    /// Which of them have news that nothing has followed from yet.
+    pub(super) stirred: Touched,
     pub(super) touched: Touched,
 }
 
@@ -74,7 +83,7 @@ pub(crate) enum Phase {
     Over(RunState),
 }
 
-/// The nodes whose owed command may have changed since somebody last asked: a note to the driver, no part of the state.
+/// The nodes that may have to be looked at since somebody last did: a note, no part of the state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Touched(pub(super) VecDeque<NodeIndex>);
 
@@ -87,13 +96,16 @@ impl PartialEq for Touched {
 impl PartialEq for Run {
     fn eq(&self, other: &Self) -> bool {
         // Destructured, so that a new field cannot be forgotten here.
-        let Self { id, namespace, plan, input, seed, created_at, updated_at, seq, epoch, phase, cause, .. } = self;
+        let Self {
+            id, namespace, plan, input, seed, version, created_at, updated_at, seq, epoch, phase, cause, ..
+        } = self;
         let Self { paused, stuck, steps, counts, ready, skippable, timers, signals, listeners, .. } = self;
         let Self { first_failed, undo_pending, undo_left, output, output_error, leftovers, touched, .. } = self;
+        let Self { parent, calling, stirred, .. } = self;
         (id, namespace, plan, input, seed, created_at)
             == (&other.id, &other.namespace, &other.plan, &other.input, &other.seed, &other.created_at)
-            && (updated_at, seq, epoch, phase, cause)
-                == (&other.updated_at, &other.seq, &other.epoch, &other.phase, &other.cause)
+            && (updated_at, seq, epoch, phase, cause, version)
+                == (&other.updated_at, &other.seq, &other.epoch, &other.phase, &other.cause, &other.version)
             && (paused, stuck, steps, counts, ready)
                 == (&other.paused, &other.stuck, &other.steps, &other.counts, &other.ready)
             && (skippable, timers, signals, listeners)
@@ -101,6 +113,7 @@ impl PartialEq for Run {
             && (first_failed, undo_pending, undo_left) == (&other.first_failed, &other.undo_pending, &other.undo_left)
             && (output, output_error, leftovers, touched)
                 == (&other.output, &other.output_error, &other.leftovers, &other.touched)
+            && (parent, calling, stirred) == (&other.parent, &other.calling, &other.stirred)
     }
 }
 
@@ -135,6 +148,27 @@ impl Run {
     #[must_use]
     pub fn input(&self) -> &Value {
         &self.input
+    }
+
+    /// The run it is a child of, if it is one.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Parent> {
+        self.parent.as_deref()
+    }
+
+    /// The runs a step has started, each at its place.
+    pub fn child_runs(&self, at: NodeIndex) -> impl Iterator<Item = ChildView<'_>> {
+        self.children(at).into_iter().flat_map(|children| &children.list).map(|child| ChildView {
+            run: &child.run,
+            state: child.state,
+            problem: child.problem.as_deref(),
+        })
+    }
+
+    /// The runs it has started that are not over.
+    pub(crate) fn open_children(&self) -> impl Iterator<Item = &RunId> {
+        let all = self.calling.iter().flat_map(|node| self.child_runs(*node));
+        all.filter(|child| child.state.is_none_or(|state| !state.is_final())).map(|child| child.run)
     }
 
     /// Its output, once all nodes are finished.
@@ -175,7 +209,7 @@ impl Run {
             _ if self.stuck => RunState::Stuck,
             _ if self.paused => RunState::Paused,
             Phase::Compensating | Phase::Stopping => RunState::Compensating,
-            Phase::Forward if self.has_work() => RunState::Running,
+            Phase::Forward if self.has_work() || self.has_children_at_work() => RunState::Running,
             Phase::Forward if self.seq.0 <= 1 => RunState::Pending,
             Phase::Forward => RunState::Waiting,
         }
@@ -183,7 +217,7 @@ impl Run {
 
     /// Whether it owes something now, rather than at some moment or to somebody.
     pub(crate) fn has_work(&self) -> bool {
-        use StepState::{Deciding, Preparing, Ready, Running, UndoPreparing, UndoReady, Undoing, Unknown};
+        use StepState::{Deciding, Judging, Preparing, Ready, Running, UndoPreparing, UndoReady, Undoing, Unknown};
         match self.phase {
             Phase::Over(_) => false,
             _ if self.paused => self.count(Running) + self.count(Undoing) > 0,
@@ -193,9 +227,10 @@ impl Run {
                 } else {
                     self.count(Deciding) + self.count(Preparing) + self.count(Ready)
                 };
-                opening + self.count(Running) + self.count(Unknown) > 0 || self.owes_outputs()
+                opening + self.count(Running) + self.count(Unknown) + self.count(Judging) > 0 || self.owes_outputs()
             }
-            Phase::Stopping => true,
+            // Runs of its own that stop say so.
+            Phase::Stopping => self.count(Running) + self.count(Undoing) > 0 || self.calling.is_empty(),
             Phase::Compensating => self.count(UndoPreparing) + self.count(UndoReady) + self.count(Undoing) > 0,
         }
     }
@@ -253,8 +288,12 @@ impl Run {
     /// The input of a step: evaluated, corrected, or as it is written.
     #[must_use]
     pub fn step_input(&self, at: NodeIndex) -> Value {
-        let input = self.steps[at.index()].extra.as_deref().and_then(|extra| extra.input.clone());
-        input.unwrap_or_else(|| self.plan.node(at).with.clone())
+        self.input_of(at).clone()
+    }
+
+    pub(super) fn input_of(&self, at: NodeIndex) -> &Value {
+        let input = self.steps[at.index()].extra.as_deref().and_then(|extra| extra.input.as_ref());
+        input.unwrap_or_else(|| &self.plan.node(at).with)
     }
 
     /// The input of a step's compensating action: evaluated, or as it is written.
@@ -300,11 +339,16 @@ impl Run {
     }
 
     pub(super) fn run_deadline(&self) -> Option<Timestamp> {
-        Some(self.created_at.after(self.plan.spec().deadline?))
+        let own = self.plan.spec().deadline.map(|deadline| self.created_at.after(deadline));
+        let given = self.parent.as_deref().and_then(|parent| parent.deadline);
+        own.into_iter().chain(given).min()
     }
 
     pub(super) fn retry_of(&self, at: NodeIndex) -> Retry {
-        self.plan.node(at).retry.as_deref().cloned().unwrap_or_default()
+        let node = self.plan.node(at);
+        // What runs within has retries of its own.
+        let otherwise = || if node.body.is_some() { Retry::never() } else { Retry::default() };
+        node.retry.as_deref().cloned().unwrap_or_else(otherwise)
     }
 
     pub(super) fn undo_retry_of(&self, at: NodeIndex) -> Retry {
@@ -318,9 +362,17 @@ impl Run {
     #[must_use]
     pub fn scope(&self, subject: Subject) -> Scope {
         let mut scope = Scope::new(Some(self.id.clone()), (*self.input).clone());
+        if let Some(Around { nodes, item, key }) = self.parent.as_deref().and_then(|parent| parent.around.as_ref()) {
+            scope.nodes.clone_from(nodes);
+            (scope.item, scope.key) = (item.clone(), key.clone());
+        }
         let reads = match subject {
             Subject::Outputs => self.plan.output_reads(),
             Subject::If(node) | Subject::With(node) | Subject::CompensateWith(node) => self.plan.reads(node),
+            Subject::Until(node) => {
+                (scope.item, scope.key) = self.last_round(node);
+                self.plan.reads(node)
+            }
         };
         for node in reads {
             let output = self.steps[node.index()].output.clone().unwrap_or_default();
@@ -338,6 +390,7 @@ impl Run {
             (Phase::Forward, StepState::Running) => Some(Command::Execute { node, attempt: step.attempt }),
             (Phase::Compensating, StepState::Undoing) => Some(Command::Compensate { node, attempt: undo_attempt() }),
             _ if self.paused => None,
+            (Phase::Forward, StepState::Judging) => Some(Command::Evaluate(Subject::Until(node))),
             (Phase::Forward, StepState::Unknown) => Some(Command::Observe { node, attempt: step.attempt }),
             (Phase::Forward, _) if self.is_failing() => None,
             (Phase::Forward, StepState::Deciding) => Some(Command::Evaluate(Subject::If(node))),
@@ -426,8 +479,9 @@ impl Run {
             finished: self.finished(),
             total: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
             problem: problem.or_else(|| self.output_error.clone()),
-            version: Event::VERSION,
+            version: self.version,
             build: Summary::BUILD.into(),
+            parent: self.parent.as_deref().map(|parent| parent.run.clone()),
         }
     }
 }

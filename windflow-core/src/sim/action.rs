@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::faults::Faults;
 use super::ledger::{Ledger, Outside};
+use super::plan::Plans;
 use crate::action::{Action, StepContext};
 use crate::id::Seq;
 use crate::outcome::{Guarantee, Outcome, Reversal, Seen, StepError, Undone, Until};
 use crate::run::Event;
 use crate::store::{MemoryStore, Store as _};
-use crate::workflow::Workflow;
 
 #[derive(Clone, Debug)]
 pub(super) struct SimAction {
@@ -22,7 +22,7 @@ pub(super) struct SimAction {
     pub(super) faults: Faults,
     pub(super) outside: Outside,
     pub(super) store: MemoryStore,
-    pub(super) plan: Arc<Workflow>,
+    pub(super) plans: Arc<Plans>,
     pub(super) guarantee: Guarantee,
 }
 
@@ -41,7 +41,11 @@ impl SimAction {
     /// No effect begins before its start record is durable (I4).
     async fn check_start(&self, cx: &StepContext, undo: bool) {
         let journal = self.store.journal(cx.run_id(), Seq(0)).await.unwrap_or_default();
-        let node = self.plan.find(cx.node().as_str());
+        let plan = journal.first().and_then(|first| match &first.event {
+            Event::Created(created) => self.plans.get(&created.workflow),
+            _ => None,
+        });
+        let node = plan.and_then(|plan| plan.find(cx.node().as_str()));
         let found = journal.iter().any(|recorded| match &recorded.event {
             Event::Started { node: of, attempt } => !undo && Some(*of) == node && *attempt == cx.attempt(),
             Event::UndoStarted { node: of, attempt } => undo && Some(*of) == node && *attempt == cx.attempt(),
@@ -55,15 +59,22 @@ impl SimAction {
         }
     }
 
+    /// The same for each attempt of a step; whether a round was enough depends on which run it was.
+    fn output(&self, cx: &StepContext) -> Value {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, cx.run_id()).hash(&mut hasher);
+        json!({ "by": cx.node().as_str(), "enough": hasher.finish().is_multiple_of(2) })
+    }
+
     fn apply(&self, cx: &StepContext) -> Value {
         let mut ledger = self.outside.lock();
         if !fence(&mut ledger, cx) {
             // A worker that froze in the middle of a step and goes on after its run was taken over. Against a target
             // that compares no epochs nothing helps: it may undo what the new worker did (see `Guarantee::Fenced`).
-            return json!({ "by": cx.node().as_str() });
+            return self.output(cx);
         }
         let place = (cx.run_id().clone(), cx.node().clone());
-        let output = json!({ "by": cx.node().as_str() });
+        let output = self.output(cx);
         ledger.keys.entry(place.clone()).or_default().insert(cx.idempotency_key());
         ledger.counters.effects += 1;
         let effect = ledger.effects.entry(place).or_default();

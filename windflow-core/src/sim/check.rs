@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use crate::id::{NodeIndex, RunId};
 use crate::outcome::{Seen, Undone};
 use crate::run::{Cause, Event, Recorded, Resolution, Run, RunState, StepState, Summary};
-use crate::workflow::{Compensate, Join, Workflow};
+use crate::workflow::{Body, Compensate, Join, NodeSpec, OnItemFailure, Workflow};
 
 /// What one run has left behind.
 pub(super) struct Remains<'a> {
@@ -15,6 +15,8 @@ pub(super) struct Remains<'a> {
     pub(super) plan: &'a Arc<Workflow>,
     pub(super) journal: &'a [Recorded],
     pub(super) summary: &'a Summary,
+    /// How every run ended.
+    pub(super) states: &'a BTreeMap<RunId, RunState>,
     pub(super) ledger: &'a Ledger,
     /// Positions and events a worker was told are durable.
     pub(super) acknowledged: &'a [(u64, Event)],
@@ -70,6 +72,8 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
     let mut open: BTreeMap<NodeIndex, u32> = BTreeMap::new();
     for recorded in remains.journal {
         match &recorded.event {
+            // Its runs go on, whoever lets go of it.
+            Event::Started { node, .. } if remains.plan.node(*node).body.is_some() => {}
             Event::Started { node, attempt } => drop(open.insert(*node, *attempt)),
             Event::Claimed { .. } => open.clear(),
             Event::Released => {
@@ -83,6 +87,7 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
             Event::Succeeded { node, .. }
             | Event::Failed { node, .. }
             | Event::Interrupted { node, .. }
+            | Event::Joined { node }
             | Event::Parked { node, .. } => drop(open.remove(node)),
             _ => {}
         }
@@ -110,7 +115,9 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
                     found.push(format!("{} starts before what it needs is finished", spec.name));
                 }
             }
-            Event::Succeeded { node, .. } | Event::Resolved { node, resolution: Resolution::Happened { .. }, .. }
+            Event::Succeeded { node, .. }
+            | Event::Joined { node }
+            | Event::Resolved { node, resolution: Resolution::Happened { .. }, .. }
                 if !complete.insert(*node) =>
             {
                 found.push(format!("I2: {node:?} is completed twice"));
@@ -132,7 +139,9 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
             Event::Failed { node, .. } => {
                 let count = failures.entry(*node).or_default();
                 *count += 1;
-                let most = remains.plan.node(*node).retry.as_deref().map_or(5, |retry| retry.max_attempts);
+                let spec = remains.plan.node(*node);
+                let otherwise = if spec.body.is_some() { 1 } else { 5 };
+                let most = spec.retry.as_deref().map_or(otherwise, |retry| retry.max_attempts);
                 if *count > most {
                     found.push(format!("I10: {node:?} fails {count} times and may {most} times"));
                 }
@@ -178,6 +187,38 @@ fn effects(remains: &Remains<'_>, found: &mut Vec<String>) {
     }
 }
 
+/// I5: what the runs of a run have done is there when it succeeded, and undone when it was undone.
+fn children(remains: &Remains<'_>, run: &Run, found: &mut Vec<String>) {
+    for node in remains.plan.indices() {
+        let (spec, step) = (remains.plan.node(node), run.step(node));
+        let declared = matches!(spec.compensate.as_deref(), Some(Compensate::Nothing));
+        let excused = matches!(step.undone, Some(Undone::NotUndoable { .. }));
+        for child in run.child_runs(node).map(|child| child.run) {
+            let Some(state) = remains.states.get(child).copied() else {
+                found.push(format!("I7: {child} was started and is not there"));
+                continue;
+            };
+            let wrong = match run.state() {
+                RunState::Succeeded => {
+                    step.state == StepState::Succeeded && !collects(spec) && state != RunState::Succeeded
+                }
+                RunState::Compensated | RunState::Cancelled if declared || excused => false,
+                RunState::Compensated | RunState::Cancelled => {
+                    !matches!(state, RunState::Compensated | RunState::Cancelled)
+                }
+                _ => false,
+            };
+            if wrong {
+                found.push(format!("I5: the run is {}, and {child}, which it has started, is {state}", run.state()));
+            }
+        }
+    }
+}
+
+fn collects(spec: &NodeSpec) -> bool {
+    matches!(spec.body.as_deref(), Some(Body::ForEach { on_item_failure: OnItemFailure::Collect, .. }))
+}
+
 /// I5: everything that was started is accounted for. I9: what was cancelled does not succeed as if nothing had been
 /// said.
 fn ending(remains: &Remains<'_>, run: &Run, found: &mut Vec<String>) {
@@ -185,7 +226,8 @@ fn ending(remains: &Remains<'_>, run: &Run, found: &mut Vec<String>) {
         let place = (remains.id.clone(), remains.plan.node(node).name.clone());
         remains.ledger.effects.get(&place).is_some_and(|effect| effect.there)
     };
-    for node in remains.plan.indices() {
+    children(remains, run, found);
+    for node in remains.plan.indices().filter(|node| remains.plan.node(*node).body.is_none()) {
         let step = run.step(node);
         let declared = matches!(remains.plan.node(node).compensate.as_deref(), Some(Compensate::Nothing));
         match run.state() {

@@ -79,6 +79,8 @@ counters! {
     worlds,
     /// Runs.
     runs,
+    /// Of these, runs that a run has started.
+    children,
     /// Events in their journals.
     events,
     /// Effects on the world, forwards.

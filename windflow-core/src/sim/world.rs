@@ -1,5 +1,6 @@
 //! One world: workers that die and freeze, people who meddle, a time to heal, and a check of what is left.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +14,14 @@ use super::check::{Remains, violations};
 use super::clock::{SPINNING, VirtualClock};
 use super::faults::{Counters, Faults};
 use super::ledger::Outside;
-use super::plan::random;
+use super::plan::{Plans, plans, random};
 use super::pondering::Pondering;
 use super::store::{Acknowledged, FaultyStore};
 use crate::engine::{Drive, Engine, StartOptions};
 use crate::id::{Principal, RunId, Seq};
 use crate::outcome::Guarantee;
 use crate::run::{Event, Request, RunState, Summary};
-use crate::store::{MemoryStore, Store as _};
+use crate::store::{MemoryStore, RunQuery, Store as _};
 use crate::workflow::Workflow;
 
 /// What came of a world.
@@ -82,7 +83,7 @@ impl World {
         }
     }
 
-    fn worker(&mut self, plan: &Arc<Workflow>) -> Worker {
+    fn worker(&mut self, plans: &Arc<Plans>) -> Worker {
         let crash = CancellationToken::new();
         let store = FaultyStore {
             inner: self.store.clone(),
@@ -99,7 +100,7 @@ impl World {
             faults: self.faults,
             outside: self.outside.clone(),
             store: self.store.clone(),
-            plan: Arc::clone(plan),
+            plans: Arc::clone(plans),
             guarantee,
         };
         let engine = Engine::builder(store)
@@ -122,7 +123,8 @@ impl World {
             return Outcome { violations: vec!["no workflow could be drawn".to_owned()], ..Outcome::default() };
         };
         let runs: Vec<RunId> = (0..self.rng.u8(1..=3)).filter_map(|i| RunId::new(format!("run-{i}")).ok()).collect();
-        let mut workers: Vec<Worker> = (0..self.rng.u8(1..=2)).map(|_| self.worker(&plan)).collect();
+        let plans = Arc::new(plans(&plan));
+        let mut workers: Vec<Worker> = (0..self.rng.u8(1..=2)).map(|_| self.worker(&plans)).collect();
         let heal_after = Duration::from_secs(self.rng.u64(30..400));
         let heal_at = tokio::time::Instant::now() + heal_after;
         // Chaos: whoever dies is replaced, whoever starts runs tries until told that they are there.
@@ -136,11 +138,11 @@ impl World {
                 biased;
                 (_, place, _) = died => {
                     workers.remove(place);
-                    workers.push(self.worker(&plan));
+                    workers.push(self.worker(&plans));
                 }
                 () = tokio::time::sleep_until(next) => {
-                    self.meddle(&runs).await;
-                    self.replace(&mut workers, &plan).await;
+                    self.meddle().await;
+                    self.replace(&mut workers, &plans).await;
                 }
             }
         }
@@ -151,12 +153,10 @@ impl World {
                 workers.remove(place);
             }
         }
-        workers.push(self.worker(&plan));
+        workers.push(self.worker(&plans));
         self.start(&mut unstarted, &workers, &plan).await;
-        for run in &runs {
-            self.settle(run).await;
-        }
-        let mut outcome = self.examine(&runs, &plan).await;
+        self.settle().await;
+        let mut outcome = self.examine(&runs, &plans).await;
         let left = workers.iter().filter(|worker| !worker.crash.is_cancelled());
         for (run, why) in left.flat_map(|worker| worker.engine.left_alone()) {
             outcome.violations.push(format!("I7: {run} was left alone for good: {why}"));
@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Somebody updates a worker: it shuts down in good order, and another takes its place.
-    async fn replace(&mut self, workers: &mut Vec<Worker>, plan: &Arc<Workflow>) {
+    async fn replace(&mut self, workers: &mut Vec<Worker>, plans: &Arc<Plans>) {
         if self.rng.u8(0..100) >= self.faults.shutdown {
             return;
         }
@@ -205,15 +205,19 @@ impl World {
             // A worker that is frozen is not waited for.
             () = tokio::time::sleep(Duration::from_secs(200)) => worker.crash.cancel(),
         }
-        workers.push(self.worker(plan));
+        workers.push(self.worker(plans));
     }
 
     /// Somebody asks something of some run.
-    async fn meddle(&mut self, runs: &[RunId]) {
+    async fn meddle(&mut self) {
         if self.rng.u8(0..100) >= self.faults.meddling {
             return;
         }
-        let run = &runs[self.rng.usize(0..runs.len())];
+        let runs = self.all().await;
+        if runs.is_empty() {
+            return;
+        }
+        let run = &runs[self.rng.usize(0..runs.len())].run;
         let reason = "meddling".to_owned();
         let request = match self.rng.u8(0..6) {
             0 | 1 => Request::Pause { reason },
@@ -251,35 +255,57 @@ impl World {
         self.store.inbox(run).await.is_ok_and(|inbox| inbox.is_empty())
     }
 
-    /// Waits for the end of a run, and acts as its operator when it cannot go on by itself (I7: none is left behind).
-    async fn settle(&self, run: &RunId) {
-        let mut helped = 0;
+    /// Every run there is, the newest first.
+    async fn all(&self) -> Vec<Summary> {
+        let query = RunQuery { limit: 10_000, ..RunQuery::default() };
+        self.store.list(&query).await.unwrap_or_default()
+    }
+
+    /// Waits for the end of all runs, and acts as the operator of those that cannot go on by themselves (I7: none is left
+    /// behind).
+    async fn settle(&self) {
+        let mut helped: BTreeMap<RunId, u32> = BTreeMap::new();
+        let mut left = Vec::new();
         for _ in 0..600 {
-            match self.store.summary(run).await {
+            left.clear();
+            let all = self.all().await;
+            for summary in &all {
                 // What was asked while its end was being written down is answered as well.
-                Ok(Some(Summary { state, .. })) if state.is_final() && self.is_heard(run).await => return,
-                Ok(Some(Summary { state: RunState::Paused, .. })) => self.ask(run, Request::Resume).await,
-                Ok(Some(Summary { state: RunState::Stuck, .. })) => {
-                    helped += 1;
-                    let reason = "it is enough".to_owned();
-                    let request =
-                        if helped < 3 { Request::Retry { inputs: [].into() } } else { Request::GiveUp { reason } };
-                    self.ask(run, request).await;
+                if summary.state.is_final() && self.is_heard(&summary.run).await {
+                    continue;
                 }
-                _ => {}
+                left.push(summary.clone());
+                match summary.state {
+                    RunState::Paused => self.ask(&summary.run, Request::Resume).await,
+                    // A run that waits for others that are stuck goes on with them.
+                    RunState::Stuck if !all.iter().any(|child| is_stuck_child(child, &summary.run)) => {
+                        let helped = helped.entry(summary.run.clone()).or_default();
+                        *helped += 1;
+                        let reason = "it is enough".to_owned();
+                        let request =
+                            if *helped < 3 { Request::Retry { inputs: [].into() } } else { Request::GiveUp { reason } };
+                        self.ask(&summary.run, request).await;
+                    }
+                    _ => {}
+                }
+            }
+            if left.is_empty() {
+                return;
             }
             tokio::time::sleep(Duration::from_secs(10)).await;
         }
-        let summary = self.store.summary(run).await.ok().flatten();
-        let journal = self.store.journal(run, Seq(0)).await.unwrap_or_default();
-        let last: Vec<String> = journal.iter().rev().take(6).map(|recorded| format!("{recorded:?}")).collect();
-        self.outside.violation(format!(
-            "I7: {run} was left behind: {summary:?}; its journal ends with\n    {}",
-            last.join("\n    ")
-        ));
+        for summary in left {
+            let journal = self.store.journal(&summary.run, Seq(0)).await.unwrap_or_default();
+            let last: Vec<String> = journal.iter().rev().take(6).map(|recorded| format!("{recorded:?}")).collect();
+            self.outside.violation(format!(
+                "I7: {} was left behind: {summary:?}; its journal ends with\n    {}",
+                summary.run,
+                last.join("\n    ")
+            ));
+        }
     }
 
-    async fn examine(&self, runs: &[RunId], plan: &Arc<Workflow>) -> Outcome {
+    async fn examine(&self, started: &[RunId], plans: &Plans) -> Outcome {
         let mut outcome = Outcome::default();
         let mut trace = std::hash::DefaultHasher::new();
         let ledger = self.outside.lock().clone();
@@ -290,19 +316,28 @@ impl World {
             outcome.violations.push(SPINNING.to_owned());
         }
         let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for id in runs {
+        let mut all = self.all().await;
+        all.reverse();
+        for id in started.iter().filter(|id| all.iter().all(|summary| summary.run != **id)) {
+            outcome.violations.push(format!("{id} was never started"));
+        }
+        let states: BTreeMap<RunId, RunState> =
+            all.iter().map(|summary| (summary.run.clone(), summary.state)).collect();
+        for summary in &all {
+            let id = &summary.run;
             let journal = self.store.journal(id, Seq(0)).await.unwrap_or_default();
-            let Ok(Some(summary)) = self.store.summary(id).await else {
-                outcome.violations.push(format!("{id} was never started"));
+            let Some(plan) = plans.get(&summary.hash) else {
+                outcome.violations.push(format!("{id} has a workflow that nobody has drawn"));
                 continue;
             };
+            outcome.counters.children += u64::from(summary.parent.is_some());
             let mine: Vec<(u64, Event)> = acknowledged
                 .iter()
                 .filter(|(run, _, _)| run == id)
                 .flat_map(|(_, after, events)| (after.0 + 1..).zip(events.iter().cloned()))
                 .collect();
             let remains =
-                Remains { id, plan, journal: &journal, summary: &summary, ledger: &ledger, acknowledged: &mine };
+                Remains { id, plan, journal: &journal, summary, states: &states, ledger: &ledger, acknowledged: &mine };
             outcome.violations.extend(violations(&remains));
             count(&mut outcome.counters, &journal, summary.state);
             std::hash::Hash::hash(&format!("{journal:?}"), &mut trace);
@@ -310,6 +345,10 @@ impl World {
         outcome.trace = std::hash::Hasher::finish(&trace);
         outcome
     }
+}
+
+fn is_stuck_child(child: &Summary, of: &RunId) -> bool {
+    child.state == RunState::Stuck && child.parent.as_ref() == Some(of)
 }
 
 fn count(counters: &mut Counters, journal: &[crate::run::Recorded], state: RunState) {

@@ -110,6 +110,10 @@ pub struct Batch {
     /// Whether the lease is given back with them, as by [`Store::release`]: a run that ends needs no write of its own
     /// for that.
     pub release: bool,
+    /// Runs that begin with them. One of that id must not be there: that is a conflict.
+    pub children: Vec<NewRun>,
+    /// What is asked of other runs with them, as by [`Store::submit`]. What is for a run that is not there is dropped.
+    pub submissions: Vec<Submission>,
 }
 
 /// What came of a claim.
@@ -159,6 +163,30 @@ pub struct InboxEntry {
     pub submission: Submission,
 }
 
+/// How runs that are wanted belong to others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Kinship {
+    /// However they do.
+    #[default]
+    Any,
+    /// No run has started them.
+    Roots,
+    /// This run has.
+    ChildrenOf(RunId),
+}
+
+impl Kinship {
+    /// Whether a run belongs to another, or to none, in this way.
+    #[must_use]
+    pub fn fits(&self, parent: Option<&RunId>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Roots => parent.is_none(),
+            Self::ChildrenOf(run) => parent == Some(run),
+        }
+    }
+}
+
 /// Which runs are wanted, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunQuery {
@@ -168,6 +196,8 @@ pub struct RunQuery {
     pub states: Vec<RunState>,
     /// Of this workflow.
     pub workflow: Option<String>,
+    /// Runs of their own, or those of a run.
+    pub kinship: Kinship,
     /// Only runs created before this one: the last of the page before.
     pub before: Option<RunId>,
     /// At most so many; 100 when 0.

@@ -85,6 +85,46 @@ impl Row {
 }
 
 impl World {
+    fn create(&mut self, new: NewRun) -> Result<Created, StoreError> {
+        let world = self;
+        let run = new.summary.run.clone();
+        let key = new.key.map(|key| (new.summary.namespace.clone(), key));
+        let there = match world.runs.get(&run) {
+            Some(row) => Some(row),
+            None => key.as_ref().and_then(|key| world.keys.get(key)).and_then(|run| world.runs.get(run)),
+        };
+        if let Some(row) = there {
+            return Ok(Created::Exists { summary: row.summary.clone(), fingerprint: row.fingerprint });
+        }
+        fits(&new.summary, &run, Seq(0), new.events.len())?;
+        for blob in new.blobs {
+            world.blobs.entry(blob.hash).or_insert(blob.bytes);
+        }
+        world.created += 1;
+        let number = world.created;
+        let namespace = new.summary.namespace.clone();
+        world.order.entry(namespace.clone()).or_default().insert(number, run.clone());
+        if let Some(at) = new.summary.wake_at {
+            world.alarms.entry(namespace).or_default().insert((at, run.clone()));
+        }
+        if let Some(key) = key {
+            world.keys.insert(key, run.clone());
+        }
+        let epoch = Epoch(1);
+        let row = Row {
+            number,
+            fingerprint: new.fingerprint,
+            epoch,
+            lease: Some((new.worker.clone(), new.until)),
+            batches: vec![Stored { last: new.summary.seq, at: new.at, epoch, events: new.events }],
+            inbox: Vec::new(),
+            dedup: HashMap::new(),
+            summary: new.summary,
+        };
+        world.runs.insert(run.clone(), row);
+        Ok(Created::New(Lease { run, worker: new.worker, epoch }))
+    }
+
     fn row(&self, run: &RunId) -> Result<&Row, StoreError> {
         self.runs.get(run).ok_or_else(|| unknown(run))
     }
@@ -145,57 +185,12 @@ impl MemoryStore {
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl Store for MemoryStore {
-    async fn create(&self, new: NewRun) -> Result<Created, StoreError> {
-        let run = new.summary.run.clone();
-        let mut world = self.world();
-        let key = new.key.map(|key| (new.summary.namespace.clone(), key));
-        let there = match world.runs.get(&run) {
-            Some(row) => Some(row),
-            None => key.as_ref().and_then(|key| world.keys.get(key)).and_then(|run| world.runs.get(run)),
-        };
-        if let Some(row) = there {
-            return Ok(Created::Exists { summary: row.summary.clone(), fingerprint: row.fingerprint });
-        }
-        fits(&new.summary, &run, Seq(0), new.events.len())?;
-        for blob in new.blobs {
-            world.blobs.entry(blob.hash).or_insert(blob.bytes);
-        }
-        world.created += 1;
-        let number = world.created;
-        let namespace = new.summary.namespace.clone();
-        world.order.entry(namespace.clone()).or_default().insert(number, run.clone());
-        if let Some(at) = new.summary.wake_at {
-            world.alarms.entry(namespace).or_default().insert((at, run.clone()));
-        }
-        if let Some(key) = key {
-            world.keys.insert(key, run.clone());
-        }
-        let epoch = Epoch(1);
-        let row = Row {
-            number,
-            fingerprint: new.fingerprint,
-            epoch,
-            lease: Some((new.worker.clone(), new.until)),
-            batches: vec![Stored { last: new.summary.seq, at: new.at, epoch, events: new.events }],
-            inbox: Vec::new(),
-            dedup: HashMap::new(),
-            summary: new.summary,
-        };
-        world.runs.insert(run.clone(), row);
-        Ok(Created::New(Lease { run, worker: new.worker, epoch }))
-    }
-
-    async fn append(&self, batch: Batch) -> Result<(), StoreError> {
+    fn append_to(&self, world: &mut World, batch: Batch) -> Result<(), StoreError> {
         let run = &batch.lease.run;
-        let mut guard = self.world();
-        let world = &mut *guard;
+        if let Some(child) = batch.children.iter().find(|child| world.runs.contains_key(&child.summary.run)) {
+            let what = format_args!("memory store: there is a run '{}' already", child.summary.run);
+            return Err(StoreError::new(Fault::Conflict, what));
+        }
         let row = world.runs.get_mut(run).ok_or_else(|| unknown(run))?;
         if row.epoch != batch.lease.epoch && !is_planted(Bug::AcceptStaleEpoch) {
             return Err(StoreError::new(
@@ -225,7 +220,48 @@ impl Store for MemoryStore {
         if batch.release {
             self.give_back(world, run);
         }
+        for child in batch.children {
+            world.create(child)?;
+        }
+        for submission in batch.submissions {
+            if world.runs.contains_key(&submission.run) {
+                self.submit_to(world, submission)?;
+            }
+        }
         Ok(())
+    }
+
+    fn submit_to(&self, world: &mut World, submission: Submission) -> Result<(u64, bool), StoreError> {
+        let run = submission.run.clone();
+        let row = world.row(&run)?;
+        if let Some(id) = submission.dedup.as_ref().and_then(|key| row.dedup.get(key)) {
+            return Ok((*id, true));
+        }
+        let namespace = row.summary.namespace.clone();
+        world.entries += 1;
+        let id = world.entries;
+        world.asked.entry(namespace.clone()).or_default().insert(run.clone());
+        if let Some(row) = world.runs.get_mut(&run) {
+            row.dedup.extend(submission.dedup.clone().map(|key| (key, id)));
+            row.inbox.push(InboxEntry { id, submission });
+        }
+        self.0.bell.ring(&namespace);
+        Ok((id, false))
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn create(&self, new: NewRun) -> Result<Created, StoreError> {
+        self.world().create(new)
+    }
+
+    async fn append(&self, batch: Batch) -> Result<(), StoreError> {
+        self.append_to(&mut self.world(), batch)
     }
 
     async fn journal(&self, run: &RunId, after: Seq) -> Result<Vec<Recorded>, StoreError> {
@@ -264,6 +300,7 @@ impl Store for MemoryStore {
         let newest_first = order.range(..before).rev().filter_map(|(_, run)| world.runs.get(run));
         let wanted = newest_first.map(|row| &row.summary).filter(|summary| {
             (query.states.is_empty() || query.states.contains(&summary.state))
+                && query.kinship.fits(summary.parent.as_ref())
                 && query.workflow.as_deref().is_none_or(|name| name == summary.workflow.as_str())
         });
         Ok(wanted.take(limit).cloned().collect())
@@ -345,22 +382,7 @@ impl Store for MemoryStore {
     }
 
     async fn submit(&self, submission: Submission) -> Result<(u64, bool), StoreError> {
-        let mut world = self.world();
-        let run = submission.run.clone();
-        let row = world.row(&run)?;
-        if let Some(id) = submission.dedup.as_ref().and_then(|key| row.dedup.get(key)) {
-            return Ok((*id, true));
-        }
-        let namespace = row.summary.namespace.clone();
-        world.entries += 1;
-        let id = world.entries;
-        world.asked.entry(namespace.clone()).or_default().insert(run.clone());
-        if let Some(row) = world.runs.get_mut(&run) {
-            row.dedup.extend(submission.dedup.clone().map(|key| (key, id)));
-            row.inbox.push(InboxEntry { id, submission });
-        }
-        self.0.bell.ring(&namespace);
-        Ok((id, false))
+        self.submit_to(&mut self.world(), submission)
     }
 
     async fn inbox(&self, run: &RunId) -> Result<Vec<InboxEntry>, StoreError> {

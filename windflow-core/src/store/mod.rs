@@ -5,8 +5,8 @@ mod memory;
 mod news;
 
 pub use contract::{
-    Batch, Blob, Claim, Created, Fault, Holder, InboxEntry, Lease, NewRun, RunQuery, Store, StoreError, Submission,
-    WorkerId,
+    Batch, Blob, Claim, Created, Fault, Holder, InboxEntry, Kinship, Lease, NewRun, RunQuery, Store, StoreError,
+    Submission, WorkerId,
 };
 pub use memory::MemoryStore;
 pub use news::Bell;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::body::Body;
 use super::plan::Workflow;
 use super::policy::{Join, OnFailure, OnUnknown, Retry};
 use super::problem::{InvalidWorkflow, Problem};
@@ -29,6 +30,14 @@ impl Node {
         keep(NodeName::new(&name), &mut problems, |name| spec.name = name);
         keep(ActionName::new(uses), &mut problems, |uses| spec.uses = uses);
         Self { name, spec, problems }
+    }
+
+    /// A node that holds a workflow of its own.
+    pub fn with_body(name: impl Into<String>, body: Body) -> Self {
+        let uses = body.name();
+        let mut node = Self::new(name, uses.as_str());
+        node.spec.body = Some(Box::new(body));
+        node
     }
 
     /// Its input: any JSON, whose texts may hold `${{ … }}`.
@@ -150,6 +159,17 @@ impl WorkflowBuilder {
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.spec.deadline = Some(deadline);
         self
+    }
+
+    /// It as data, to be held by a node of another: not validated yet.
+    ///
+    /// # Errors
+    /// [`InvalidWorkflow`] when a name is none.
+    pub fn spec(self) -> Result<WorkflowSpec, InvalidWorkflow> {
+        match self.problems.is_empty() {
+            true => Ok(self.spec),
+            false => Err(InvalidWorkflow { name: self.spec.name, problems: self.problems }),
+        }
     }
 
     /// Validates it.

@@ -50,6 +50,12 @@ impl WorkflowSpec {
     pub fn lint(&self, actions: &Registry) -> Vec<Finding> {
         let mut findings = Vec::new();
         for node in &self.nodes {
+            for (place, inner) in node.body.iter().flat_map(|body| body.workflows()) {
+                findings.extend(inner.lint(actions).into_iter().map(|finding| {
+                    let path = format!("{place}/nodes/{}/{}", finding.node, finding.path);
+                    Finding { node: node.name.clone(), path, ..finding }
+                }));
+            }
             let mut push = |severity, path: String, message: String, hint| {
                 findings.push(Finding { severity, node: node.name.clone(), path, message, hint });
             };
@@ -64,7 +70,10 @@ impl WorkflowSpec {
                 }
                 Some(action.reversal())
             };
-            let own = look_up(&node.uses, &node.with, "", &mut push);
+            let own = match node.body {
+                Some(_) => None,
+                None => look_up(&node.uses, &node.with, "", &mut push),
+            };
             match node.compensate.as_deref() {
                 Some(Compensate::Action { uses, with, .. }) => {
                     look_up(uses, with, "compensate/", &mut push);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::body::fill_captures;
 use super::builder::WorkflowBuilder;
 use super::expression::has_expression;
 use super::graph::Adjacency;
@@ -37,6 +38,8 @@ pub struct Workflow {
     reads: BTreeMap<NodeIndex, Box<[NodeIndex]>>,
     output_reads: Box<[NodeIndex]>,
     templated: Box<[bool]>,
+    /// The workflows that nodes hold, in the order of [`Body::workflows`](super::Body::workflows).
+    bodies: BTreeMap<NodeIndex, Box<[Arc<Workflow>]>>,
 }
 
 impl PartialEq for Workflow {
@@ -57,8 +60,15 @@ impl Workflow {
     ///
     /// # Errors
     /// [`InvalidWorkflow`] with every problem.
-    pub fn from_spec(spec: WorkflowSpec) -> Result<Arc<Self>, InvalidWorkflow> {
+    pub fn from_spec(mut spec: WorkflowSpec) -> Result<Arc<Self>, InvalidWorkflow> {
+        fill_captures(&mut spec);
         let checked = check(&spec).map_err(|problems| InvalidWorkflow { name: spec.name.clone(), problems })?;
+        let mut bodies = BTreeMap::new();
+        for (place, node) in (0..).zip(&spec.nodes) {
+            let Some(body) = node.body.as_deref() else { continue };
+            let inner = body.workflows().map(|(_, spec)| Self::from_spec(spec.clone())).collect::<Result<_, _>>()?;
+            bodies.insert(NodeIndex(place), inner);
+        }
         // A spec holds only texts, numbers and maps with text keys: it can always be written.
         let bytes: Arc<[u8]> = serde_json::to_vec(&spec).unwrap_or_default().into();
         Ok(Arc::new(Self {
@@ -72,6 +82,7 @@ impl Workflow {
             order: checked.order,
             reads: checked.reads,
             output_reads: checked.output_reads,
+            bodies,
         }))
     }
 
@@ -165,6 +176,18 @@ impl Workflow {
     #[must_use]
     pub fn output_reads(&self) -> &[NodeIndex] {
         &self.output_reads
+    }
+
+    /// The workflows a node holds, in the order of [`Body::workflows`](super::Body::workflows).
+    #[must_use]
+    pub fn bodies(&self, at: NodeIndex) -> &[Arc<Self>] {
+        self.bodies.get(&at).map_or(&[], |inner| inner)
+    }
+
+    /// The version of the [events](crate::run::Event) that a run of it writes.
+    #[must_use]
+    pub fn vocabulary(&self) -> u16 {
+        if self.bodies.is_empty() { 1 } else { 2 }
     }
 
     /// Whether a node's input holds expressions.

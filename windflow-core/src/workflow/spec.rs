@@ -1,12 +1,12 @@
 //! The versioned form in which a workflow is stored and hashed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{InputSpec, Join, OnFailure, OnUnknown, Retry};
+use super::{Body, InputSpec, Join, OnFailure, OnUnknown, Retry};
 use crate::id::{ActionName, NodeName, WorkflowName};
 use crate::time::millis;
 
@@ -39,6 +39,10 @@ pub struct WorkflowSpec {
     /// How long the run may take before it is cancelled; waiting counts.
     #[serde(default, with = "millis::option", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
+    /// Of a block, which nodes around it it reads; filled in by [`Workflow::from_spec`](super::Workflow::from_spec). Absent
+    /// when it is no block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captures: Option<BTreeSet<NodeName>>,
 }
 
 fn default_parallel() -> u32 {
@@ -67,6 +71,7 @@ impl WorkflowSpec {
             on_failure: OnFailure::default(),
             max_parallel: Self::DEFAULT_PARALLEL,
             deadline: None,
+            captures: None,
         }
     }
 }
@@ -77,9 +82,9 @@ impl WorkflowSpec {
 pub struct NodeSpec {
     /// Unique within the workflow.
     pub name: NodeName,
-    /// The action.
+    /// The action; the [name](Body::name) of its body when it has one.
     pub uses: ActionName,
-    /// The action's input, a template.
+    /// The action's input, a template. Of a node with a body what that makes of it.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub with: Value,
     /// The nodes that must be finished before.
@@ -106,6 +111,9 @@ pub struct NodeSpec {
     /// What happens when nobody can tell whether it has happened, for at-least-once actions.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_unknown: OnUnknown,
+    /// What it does instead of performing an action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Box<Body>>,
 }
 
 impl NodeSpec {
@@ -124,7 +132,15 @@ impl NodeSpec {
             deadline: None,
             compensate: None,
             on_unknown: OnUnknown::default(),
+            body: None,
         }
+    }
+
+    /// A node that holds a workflow of its own.
+    #[must_use]
+    pub fn with_body(name: NodeName, body: Body) -> Self {
+        let uses = body.name();
+        Self { body: Some(Box::new(body)), ..Self::new(name, uses) }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::body::{Body, MAX_CHILDREN, MAX_DEPTH, depth};
 use super::expression::{references, template_references};
 use super::graph::{Adjacency, order};
 use super::problem::{HINTED, Problem, did_you_mean};
@@ -42,9 +43,18 @@ pub(super) fn check(spec: &WorkflowSpec) -> Result<Checked, Vec<Problem>> {
     if spec.deadline.is_some_and(|deadline| deadline.is_zero()) {
         problems.push(Problem::new("deadline", "must be longer than nothing"));
     }
+    if depth(spec) > MAX_DEPTH {
+        problems.push(Problem::new("nodes", format_args!("hold workflows within each other, deeper than {MAX_DEPTH}")));
+        return Err(problems);
+    }
     let index = names(spec, &mut problems);
     let needs = needs(spec, &index, &mut problems);
-    spec.nodes.iter().for_each(|node| policies(node, &mut problems));
+    for node in &spec.nodes {
+        policies(node, &mut problems);
+        if let Some(body) = &node.body {
+            bodies(node, body, &mut problems);
+        }
+    }
     let order = order(&needs).unwrap_or_else(|cycles| {
         problems.extend(cycles.iter().map(|members| cycle(spec, &needs, members)));
         Box::default()
@@ -163,6 +173,41 @@ fn policies(node: &NodeSpec, problems: &mut Vec<Problem>) {
     }
 }
 
+/// What a node may say that holds a workflow, and that workflow.
+fn bodies(node: &NodeSpec, body: &Body, problems: &mut Vec<Problem>) {
+    let mut bad = |field: &str, message: String| {
+        problems.push(Problem::new(format!("nodes.{}.{field}", node.name), message));
+    };
+    if node.uses != body.name() {
+        bad("uses", format!("must be '{}', because the node holds a workflow", body.name()));
+    }
+    if node.timeout.is_some() {
+        bad("timeout", "bounds one attempt of an action; give a node that holds a workflow a 'deadline'".to_owned());
+    }
+    match body {
+        Body::ForEach { max_parallel, .. } if !(1..=MAX_CHILDREN).contains(max_parallel) => {
+            bad("max_parallel", format!("must be 1 to {MAX_CHILDREN}"));
+        }
+        Body::Repeat { max_rounds, every, .. } => {
+            if !(1..=MAX_CHILDREN).contains(max_rounds) {
+                bad("max_rounds", format!("must be 1 to {MAX_CHILDREN}"));
+            }
+            if *every > Duration::from_secs(366 * 24 * 3600) {
+                bad("every", "must be at most a year".to_owned());
+            }
+        }
+        _ => {}
+    }
+    for (place, inner) in body.workflows() {
+        let Err(found) = check(inner) else { continue };
+        problems.extend(
+            found
+                .into_iter()
+                .map(|problem| Problem { path: format!("nodes.{}.{place}.{}", node.name, problem.path), ..problem }),
+        );
+    }
+}
+
 type Reads = (BTreeMap<NodeIndex, Box<[NodeIndex]>>, Box<[NodeIndex]>);
 
 /// Which outputs each node's expressions read; each must be an ancestor's.
@@ -183,6 +228,10 @@ fn reads(
         let mut read = BTreeSet::new();
         let mut find = |field: &str, names: BTreeSet<String>, own: bool| {
             for name in names {
+                // It stands around this block, and there it is checked.
+                if !index.contains_key(name.as_str()) && is_captured(spec, &name) {
+                    continue;
+                }
                 let path = format!("nodes.{}.{field}", node.name);
                 let Some(found) = index.get(name.as_str()).copied() else {
                     let mut problem =
@@ -217,6 +266,14 @@ fn reads(
             }
             find("compensate.with", names, true);
         }
+        if let Some(body) = node.body.as_deref() {
+            if let Body::Repeat { until, .. } = body {
+                find("until", references(until).into_iter().map(str::to_owned).collect(), false);
+            }
+            for (place, inner) in body.workflows() {
+                find(&place, inner.captures.iter().flatten().map(NodeName::to_string).collect(), false);
+            }
+        }
         for (field, text) in unclosed {
             problems.push(unclosed_problem(format!("nodes.{}.{field}", node.name), &text));
         }
@@ -232,12 +289,18 @@ fn reads(
     for name in names {
         match index.get(name.as_str()) {
             Some(found) => output_reads.push(*found),
+            None if is_captured(spec, &name) => {}
             None => {
                 problems.push(Problem::new("outputs", format_args!("reads 'nodes.{name}', and there is no such node")))
             }
         }
     }
     (all, output_reads.into())
+}
+
+/// Whether a node stands around the workflow, which is a block that reads it.
+fn is_captured(spec: &WorkflowSpec, name: &str) -> bool {
+    spec.captures.as_ref().is_some_and(|captures| captures.contains(name))
 }
 
 fn unclosed_problem(path: String, text: &str) -> Problem {

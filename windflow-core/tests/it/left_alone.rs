@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windflow_core::engine::WaitError;
+use windflow_core::run::Event;
 use windflow_core::store::{Batch, Claim, WorkerId};
 use windflow_core::{
     Drive, Engine, EngineBuilder, ManualClock, MemoryStore, Node, RunId, RunState, Seq, StartOptions, StepContext,
@@ -47,9 +48,19 @@ async fn written_by_a_newer_version(store: &MemoryStore, run: &RunId) {
     let end = Timestamp(u64::MAX);
     let Claim::Taken(lease) = store.claim(run, &WorkerId::generate(), end, end).await.unwrap() else { panic!() };
     let mut summary = store.summary(run).await.unwrap().unwrap();
-    (summary.version, summary.build) = (summary.version + 1, "9.9.9".into());
+    (summary.version, summary.build) = (Event::VERSION + 1, "9.9.9".into());
     let (after, at) = (summary.seq, summary.updated_at);
-    let batch = Batch { lease, after, at, events: Arc::from([]), summary, consumed: Vec::new(), release: true };
+    let batch = Batch {
+        lease,
+        after,
+        at,
+        events: Arc::from([]),
+        summary,
+        consumed: Vec::new(),
+        release: true,
+        children: Vec::new(),
+        submissions: Vec::new(),
+    };
     store.append(batch).await.unwrap();
 }
 

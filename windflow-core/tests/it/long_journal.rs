@@ -47,7 +47,20 @@ async fn a_step_that_leaves_checkpoints_for_ever_is_told_no() {
     summary.seq.0 += events.len() as u64;
     summary.wake_at = Some(Timestamp(0));
     let events = Arc::from(events);
-    store.append(Batch { lease, after, at, events, summary, consumed: Vec::new(), release: true }).await.unwrap();
+    store
+        .append(Batch {
+            lease,
+            after,
+            at,
+            events,
+            summary,
+            consumed: Vec::new(),
+            release: true,
+            children: Vec::new(),
+            submissions: Vec::new(),
+        })
+        .await
+        .unwrap();
 
     let engine = builder(&store).build();
     engine.drive(&id).await.unwrap();

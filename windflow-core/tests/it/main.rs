@@ -5,6 +5,7 @@
 mod engine;
 mod gate;
 mod idle;
+mod kin;
 mod left_alone;
 mod long_journal;
 mod ownership;

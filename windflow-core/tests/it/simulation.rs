@@ -59,6 +59,7 @@ fn no_world_breaks_a_promise() {
     // A run of worlds in which nothing happened proves nothing: floors for each 1,000 worlds.
     let floors = [
         ("runs", 1_500),
+        ("children", 500),
         ("effects", 5_000),
         ("undos", 2_000),
         ("crashes_before", 500),

@@ -49,6 +49,12 @@ pub struct ListArgs {
     /// Only unfinished runs
     #[arg(long)]
     pub unfinished: bool,
+    /// Only the runs that this run has started
+    #[arg(long, value_name = "RUN", value_parser = parse_run)]
+    pub of: Option<RunId>,
+    /// Also runs that others have started
+    #[arg(long, conflicts_with = "of")]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `windflow runs list`.
 
 use serde_json::json;
-use windflow_core::store::RunQuery;
+use windflow_core::store::{Kinship, RunQuery};
 use windflow_core::{RunState, Store as _, Summary};
 
 use super::args_runs::ListArgs;
@@ -20,7 +20,12 @@ pub async fn list(project: &Project, args: ListArgs) -> Result<Exit, Failure> {
     let runs = match project.existing_store().await? {
         Some(store) => {
             let limit = args.limit;
-            let query = RunQuery { states, workflow: args.workflow, limit, ..RunQuery::default() };
+            let kinship = match args.of {
+                Some(run) => Kinship::ChildrenOf(run),
+                None if args.all => Kinship::Any,
+                None => Kinship::Roots,
+            };
+            let query = RunQuery { states, workflow: args.workflow, limit, kinship, ..RunQuery::default() };
             store.list(&query).await?
         }
         None => Vec::new(),

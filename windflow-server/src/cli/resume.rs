@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use windflow_core::engine::Drive;
-use windflow_core::store::RunQuery;
+use windflow_core::store::{Kinship, RunQuery};
 use windflow_core::{Namespace, Request, RunId, RunState, Store, Summary};
 use windflow_workflow::SqliteStore;
 
@@ -71,7 +71,13 @@ pub async fn unfinished(store: &SqliteStore) -> Result<Vec<Summary>, Failure> {
     let mut all = Vec::new();
     loop {
         let before = all.last().map(|summary: &Summary| summary.run.clone());
-        let query = RunQuery { states: Vec::clone(&states), before, limit: 500, ..RunQuery::default() };
+        let query = RunQuery {
+            states: Vec::clone(&states),
+            before,
+            limit: 500,
+            kinship: Kinship::Roots,
+            ..RunQuery::default()
+        };
         let page = store.list(&query).await?;
         let last = page.len() < 500;
         all.extend(page);
@@ -97,7 +103,7 @@ async fn takes_up(store: Arc<dyn Store>, id: &RunId) -> Result<bool, Failure> {
         return Ok(false);
     }
     let run = Tail::read(store, id).await?;
-    Ok(asked.iter().any(|entry| run.may(&entry.submission.request).is_ok()))
+    Ok(asked.iter().any(|entry| run.may(&entry.submission.request, &entry.submission.principal).is_ok()))
 }
 
 /// Asks something of a run if that is wanted, and drives it to where it stops by itself; a run that another process

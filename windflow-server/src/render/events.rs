@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use windflow_core::outcome::{Resumed, Until};
-use windflow_core::run::{After, Cause, Event, Leftover, Resolution, Subject};
+use windflow_core::run::{After, Ask, Cause, Event, Leftover, Resolution, Subject};
 use windflow_core::{NodeIndex, Recorded, RunState, Seen, Timestamp, Undone, Workflow};
 
 use super::output::Tone;
@@ -119,8 +119,27 @@ impl Teller {
                 let tone = if *state == RunState::Succeeded { Good } else { Bad };
                 (tone, false, state.to_string())
             }
+            Event::ChildStarted { run, .. } => (Plain, true, format!("started run {run}")),
+            Event::ChildAsked { place, ask, .. } => (Dim, true, format!("asked its run {place} to {}", asked(*ask))),
+            Event::ChildTold { place, told, .. } => {
+                let tone = if told.state == RunState::Succeeded { Good } else { Care };
+                let why = told.problem.as_deref().map_or_else(String::new, |why| format!(": {}", clean(why)));
+                (tone, true, format!("its run {place} is {}{why}", told.state))
+            }
+            Event::Joined { node } => (Good, true, format!("done{}", self.took(*node, at))),
             other => (Plain, true, other.kind().replace('_', " ")),
         }
+    }
+}
+
+fn asked(ask: Ask) -> &'static str {
+    match ask {
+        Ask::Cancel => "stop and undo what it did",
+        Ask::Terminate => "stop at once",
+        Ask::Pause => "pause",
+        Ask::Resume => "go on",
+        Ask::Retry => "try again what failed",
+        Ask::Compensate => "undo what it did",
     }
 }
 
@@ -129,6 +148,7 @@ fn part(subject: Subject) -> &'static str {
         Subject::If(_) => "condition",
         Subject::With(_) => "input",
         Subject::CompensateWith(_) => "compensation's input",
+        Subject::Until(_) => "condition to end",
         Subject::Outputs => "output",
     }
 }

@@ -35,7 +35,7 @@ fn named(plan: &Workflow, name: &str, value: Value) -> Value {
         at.filter(|at| at.index() < plan.len()).map(|at| json!(plan.node(at).name))
     };
     match (name, value) {
-        ("node" | "if" | "with" | "compensate_with", value) => node(&value).unwrap_or(value),
+        ("node" | "if" | "with" | "compensate_with" | "until", value) => node(&value).unwrap_or(value),
         ("nodes", Value::Array(items)) => items
             .into_iter()
             .map(|item| match item.as_array().map(Vec::as_slice) {
@@ -45,7 +45,7 @@ fn named(plan: &Workflow, name: &str, value: Value) -> Value {
             .collect(),
         ("leftovers", Value::Array(items)) => items.into_iter().map(|item| named(plan, "", item)).collect(),
         // What authors wrote or actions answered is passed on as it is.
-        ("input" | "output" | "payload" | "value" | "resumed" | "seen", value) => value,
+        ("input" | "output" | "payload" | "value" | "resumed" | "seen" | "told" | "around", value) => value,
         (_, Value::Object(map)) => {
             Value::Object(map.into_iter().map(|(key, value)| (key.clone(), named(plan, &key, value))).collect())
         }
@@ -67,13 +67,22 @@ pub fn summary(of: &Summary) -> Value {
         "problem": of.problem,
         "written_by": of.build,
         "unreadable": of.unreadable(),
+        "parent": of.parent,
     })
 }
 
 /// A run in full, who drives it, and what it asks for that is not allowed here.
 pub fn run(run: &Run, held: Option<&Holder>, lacks: Option<&str>) -> Value {
     let mut out = summary(&run.summary());
-    let steps: Vec<Value> = run.workflow().indices().map(|at| json!(run.step(at))).collect();
+    let step = |at| {
+        let mut step = json!(run.step(at));
+        let runs: Vec<_> = run.child_runs(at).collect();
+        if let (Value::Object(map), false) = (&mut step, runs.is_empty()) {
+            map.insert("runs".to_owned(), json!(runs));
+        }
+        step
+    };
+    let steps: Vec<Value> = run.workflow().indices().map(step).collect();
     let mut add = |name: &str, value: Value| {
         if let Value::Object(map) = &mut out {
             map.insert(name.to_owned(), value);

@@ -55,7 +55,7 @@ impl Progress {
                 (Event::Started { .. } | Event::UndoStarted { .. }, _) => {
                     self.open.insert(node, (recorded.at, String::new()));
                 }
-                (_, StepState::Running | StepState::Undoing) => {}
+                (_, StepState::Running | StepState::Undoing | StepState::Calling | StepState::UndoCalling) => {}
                 _ => drop(self.open.remove(&node)),
             }
         }
@@ -98,7 +98,11 @@ impl Progress {
         let mut lines = Vec::new();
         for (node, (since, said)) in self.open.iter().take(SHOWN) {
             let name = &run.workflow().node(*node).name;
-            let verb = if run.step(*node).state == StepState::Undoing { "undoing " } else { "" };
+            let verb = if matches!(run.step(*node).state, StepState::Undoing | StepState::UndoCalling) {
+                "undoing "
+            } else {
+                ""
+            };
             let took = duration(since.until(now));
             let line = format!("{} {name:width$}  {verb}{took}  {said}", SPINNER[self.turn], width = self.width);
             lines.push((Tone::Plain, line));

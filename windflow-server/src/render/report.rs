@@ -3,11 +3,11 @@
 use serde_json::Value;
 use windflow_core::run::{Run, StepState};
 use windflow_core::store::Holder;
-use windflow_core::{Request, RunState, Timestamp};
+use windflow_core::{NodeIndex, Principal, Request, RunState, Timestamp, Workflow};
 
 use super::holder;
 use super::output::{Output, Tone};
-use super::text::{clean, clean_lines, columns, duration, indent, moment};
+use super::text::{clean, clean_lines, columns, count, duration, indent, moment};
 
 /// Prints how a run came out.
 pub fn report(output: &Output, run: &Run) {
@@ -118,9 +118,12 @@ pub fn waits(run: &Run) -> Vec<String> {
 
 /// A command that drives this run, with what it needs for that.
 pub fn driving(run: &Run, command: &str) -> String {
-    let plan = run.workflow();
-    let shell = plan.indices().any(|at| plan.node(at).uses.as_str() == "shell");
-    format!("{command}{}", if shell { " --allow-shell" } else { "" })
+    format!("{command}{}", if uses_shell(run.workflow()) { " --allow-shell" } else { "" })
+}
+
+fn uses_shell(plan: &Workflow) -> bool {
+    let within = |at| plan.bodies(at).iter().any(|inner| uses_shell(inner));
+    plan.indices().any(|at| plan.node(at).uses.as_str() == "shell" || within(at))
 }
 
 /// The commands to type next, and what each does.
@@ -131,6 +134,11 @@ fn next(run: &Run) -> Vec<Vec<String>> {
     let mut add = |command: String, does: &str| rows.push(vec![command, format!("# {does}")]);
     match run.state() {
         RunState::Stuck => {
+            for child in run.workflow().indices().flat_map(|at| run.child_runs(at)) {
+                if child.state == Some(RunState::Stuck) {
+                    add(format!("windflow runs show {}", child.run), "what this run of its own needs");
+                }
+            }
             for at in run.workflow().indices() {
                 let step = run.step(at);
                 match step.state {
@@ -160,7 +168,7 @@ fn next(run: &Run) -> Vec<Vec<String>> {
             add(format!("windflow runs give-up {id}"), "end it as failed, with the leftovers listed");
         }
         RunState::Failed => {
-            if run.may(&Request::Compensate).is_ok() {
+            if run.may(&Request::Compensate, &Principal::system()).is_ok() {
                 add(driving(format!("windflow runs retry {id}")), "try the failed steps again");
                 add(driving(format!("windflow runs compensate {id}")), "undo what was done");
             }
@@ -190,6 +198,25 @@ fn next(run: &Run) -> Vec<Vec<String>> {
     rows
 }
 
+/// The runs a step has started: how many there are, and those that have not ended well.
+fn children(run: &Run, at: NodeIndex) -> Option<String> {
+    let (mut all, mut told) = (0, Vec::new());
+    for child in run.child_runs(at) {
+        all += 1;
+        match child.state {
+            Some(RunState::Succeeded) => {}
+            Some(state) => told.push(format!("{} {state}", child.run)),
+            None => told.push(format!("{} goes on", child.run)),
+        }
+    }
+    const SHOWN: usize = 5;
+    let more = told.len().saturating_sub(SHOWN);
+    told.truncate(SHOWN);
+    told.extend((more > 0).then(|| format!("{more} more")));
+    let told = if told.is_empty() { String::new() } else { format!(": {}", told.join(", ")) };
+    (all > 0).then(|| format!("{}{told}", count(all, "run")))
+}
+
 /// A run in full, for people.
 pub fn show(output: &Output, run: &Run, held: Option<&Holder>, now: Timestamp) {
     let summary = run.summary();
@@ -206,6 +233,7 @@ pub fn show(output: &Output, run: &Run, held: Option<&Holder>, now: Timestamp) {
         if let Some(error) = step.error {
             notes.push(clean(&error.to_string()));
         }
+        notes.extend(children(run, at));
         let attempt = if step.attempt == 0 { "-".to_owned() } else { step.attempt.to_string() };
         rows.push(vec![step.name.to_string(), step.state.as_str().replace('_', " "), attempt, notes.join("; ")]);
     }

@@ -204,7 +204,7 @@ fn a_run_that_a_newer_version_has_written_to_is_left_as_it_is() {
         world.expect(0, &format!("runs approve {id}"));
     }
     let file = rusqlite::Connection::open(world.dir.join(".windflow/state.db")).unwrap();
-    let newer = "UPDATE runs SET version = 2, build = '9.9.9' WHERE run = 'r'";
+    let newer = "UPDATE runs SET version = 9, build = '9.9.9' WHERE run = 'r'";
     file.execute(newer, []).unwrap();
     let row = || {
         let row =

@@ -131,8 +131,12 @@ impl Group<'_> {
     }
 
     fn append(&mut self, append: Append) -> Result<(), Trouble> {
-        let Append { run, epoch, after, at, count, events, summary, consumed, release } = append;
+        let Append { run, epoch, after, at, count, events, summary, consumed, release, children, submissions } = append;
         let shared = self.shared;
+        if let Some((child, _)) = children.iter().find(|(new, _)| self.cache.runs.contains_key(&new.summary.run)) {
+            let what = format_args!("{}: there is a run '{}' already", shared.path.display(), child.summary.run);
+            return Err(Trouble::refused(Fault::Conflict, what));
+        }
         let known = match self.cache.runs.get_mut(&run) {
             Some(known) => known,
             None => {
@@ -174,6 +178,14 @@ impl Group<'_> {
             let left = left.query_row([id], |row| row.get(0))?;
             self.known(&run)?.asked = left;
             self.wrote = true;
+        }
+        for (new, events) in children {
+            self.create(new, events)?;
+        }
+        for submission in submissions {
+            if self.cache.runs.contains_key(&submission.run) {
+                self.submit(submission)?;
+            }
         }
         Ok(())
     }
@@ -235,7 +247,11 @@ impl Group<'_> {
     fn submit(&mut self, submission: Submission) -> Result<(u64, bool), Trouble> {
         let known = self.known(&submission.run)?;
         known.asked = true;
-        let (id, namespace) = (known.id, known.summary.namespace.clone());
+        let (id, namespace, row_missing) = (known.id, known.summary.namespace.clone(), known.row_missing);
+        if row_missing {
+            // Rows of runs are written last; until the commit, an entry may be there before its run.
+            sql::execute(self.connection, "PRAGMA defer_foreign_keys = ON", [])?;
+        }
         if let Some(dedup) = &submission.dedup {
             let mut statement =
                 self.connection.prepare_cached("SELECT entry FROM inbox WHERE id = ?1 AND dedup = ?2")?;

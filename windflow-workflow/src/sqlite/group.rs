@@ -91,8 +91,9 @@ impl<'a> Group<'a> {
         // Whoever appends has claimed its run, so that it is known: unless all was forgotten, it is not looked up twice.
         let all = self.cache.runs.is_empty();
         let wanted = requests.iter().filter(|request| all || !matches!(request, Request::Append { .. }));
-        let unknown: Vec<&RunId> =
-            wanted.filter_map(Request::run).filter(|run| !self.cache.runs.contains_key(*run)).collect();
+        let kin = requests.iter().flat_map(Request::kin);
+        let unknown: BTreeSet<&RunId> =
+            wanted.filter_map(Request::run).chain(kin).filter(|run| !self.cache.runs.contains_key(*run)).collect();
         // Runs to be created are looked for too, one by one or by the thousand in a single question.
         if !unknown.is_empty() {
             self.learn(sql::FIND_RUNS, &serde_json::to_string(&unknown).unwrap_or_default())?;
@@ -107,7 +108,7 @@ impl<'a> Group<'a> {
         if !keys.is_empty() {
             self.learn(sql::FIND_KEYS, &serde_json::to_string(&keys).unwrap_or_default())?;
         }
-        if self.cache.last_id.is_none() && requests.iter().any(|request| matches!(request, Request::Create { .. })) {
+        if self.cache.last_id.is_none() && requests.iter().any(Request::creates) {
             self.cache.last_id = Some(sql::number(self.connection, "SELECT coalesce(max(id), 0) FROM runs")?);
         }
         if self.cache.workers.is_none() && requests.iter().any(|request| matches!(request, Request::Claim { .. })) {
@@ -189,6 +190,7 @@ impl<'a> Group<'a> {
                     summary.hash.bytes(),
                     summary.total,
                     signed(summary.created_at.0),
+                    summary.parent.as_ref().map(RunId::as_str),
                 ])?;
             } else {
                 update

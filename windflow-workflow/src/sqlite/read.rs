@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use windflow_core::run::Event;
-use windflow_core::store::{Fault, Holder, InboxEntry, RunQuery, Submission, WorkerId};
+use windflow_core::store::{Fault, Holder, InboxEntry, Kinship, RunQuery, Submission, WorkerId};
 use windflow_core::{ContentHash, Epoch, Namespace, Recorded, RunId, Seq, StoreError, Summary, Timestamp};
 
 use super::cache::{self, signed, unsigned};
@@ -67,6 +67,11 @@ pub(super) async fn summary(store: &SqliteStore, run: &RunId) -> Result<Option<S
 
 pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Summary>, StoreError> {
     let states: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
+    let (kind, parent) = match &query.kinship {
+        Kinship::Any => ("any", None),
+        Kinship::Roots => ("roots", None),
+        Kinship::ChildrenOf(run) => ("of", Some(run.to_string())),
+    };
     let rows = sqlx::query(concat!(
         "SELECT ",
         summary_json!(),
@@ -74,6 +79,7 @@ pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Su
         join_head!(),
         " WHERE r.namespace = ?1 AND (?2 IS NULL OR r.workflow = ?2) \
          AND (?3 = '[]' OR r.state IN (SELECT value FROM json_each(?3))) \
+         AND CASE ?6 WHEN 'any' THEN true WHEN 'roots' THEN r.parent IS NULL ELSE r.parent = ?7 END \
          AND (?4 IS NULL OR r.id < (SELECT id FROM runs WHERE run = ?4 AND namespace = ?1)) \
          ORDER BY r.id DESC LIMIT ?5",
     ))
@@ -82,6 +88,8 @@ pub(super) async fn list(store: &SqliteStore, query: &RunQuery) -> Result<Vec<Su
     .bind(serde_json::to_string(&states).unwrap_or_default())
     .bind(query.before.as_ref().map(ToString::to_string))
     .bind(i64::from(if query.limit == 0 { 100 } else { query.limit }))
+    .bind(kind)
+    .bind(parent)
     .fetch_all(store.pool())
     .await
     .map_err(failed(store))?;

@@ -19,13 +19,17 @@ pub(super) struct Append {
     pub summary: Summary,
     pub consumed: Vec<u64>,
     pub release: bool,
+    /// Runs that begin with it, and their events.
+    pub children: Vec<(NewRun, Vec<u8>)>,
+    pub submissions: Vec<Submission>,
 }
 
 impl Append {
-    pub(super) fn of(batch: Batch, events: Vec<u8>) -> Self {
-        let Batch { lease, after, at, events: decoded, summary, consumed, release } = batch;
+    pub(super) fn of(batch: Batch, events: Vec<u8>, firsts: Vec<Vec<u8>>) -> Self {
+        let Batch { lease, after, at, events: decoded, summary, consumed, release, children, submissions } = batch;
         let (run, epoch, count) = (lease.run, lease.epoch, decoded.len());
-        Self { run, epoch, after, at, count, events, summary, consumed, release }
+        let children = children.into_iter().zip(firsts).collect();
+        Self { run, epoch, after, at, count, events, summary, consumed, release, children, submissions }
     }
 }
 
@@ -76,6 +80,27 @@ impl Request {
             Self::Release { lease, .. } => Some(&lease.run),
             Self::Submit { submission, .. } => Some(&submission.run),
             Self::Renew { .. } | Self::Look => None,
+        }
+    }
+
+    /// Other runs that an append is about.
+    pub(super) fn kin(&self) -> impl Iterator<Item = &RunId> {
+        let append = match self {
+            Self::Append { append, .. } => Some(append),
+            _ => None,
+        };
+        append.into_iter().flat_map(|append| {
+            let children = append.children.iter().map(|(new, _)| &new.summary.run);
+            children.chain(append.submissions.iter().map(|submission| &submission.run))
+        })
+    }
+
+    /// Whether a run begins with it.
+    pub(super) fn creates(&self) -> bool {
+        match self {
+            Self::Create { .. } => true,
+            Self::Append { append, .. } => !append.children.is_empty(),
+            _ => false,
         }
     }
 

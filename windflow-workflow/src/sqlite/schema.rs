@@ -23,7 +23,8 @@ const APPLICATION: i64 = 0x5746_4c57;
 /// - `runs` changes only when something about a run changes that is searched for. Its rows are small: many runs that end at
 ///   about the same time change few pages.
 /// - An inbox entry that was taken in loses its `request`; it stays when its dedup key must be remembered.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
     run TEXT NOT NULL UNIQUE,
@@ -79,7 +80,12 @@ CREATE TABLE blobs (
     hash TEXT NOT NULL UNIQUE,
     bytes BLOB NOT NULL
 ) STRICT;
-"];
+",
+    "
+ALTER TABLE runs ADD COLUMN parent TEXT;
+CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL;
+",
+];
 
 /// Brings the file to this build's version, in one transaction.
 pub(super) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {

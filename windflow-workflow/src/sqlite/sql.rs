@@ -11,8 +11,8 @@ pub(super) const ROLLBACK: &str = "ROLLBACK";
 pub(super) const VERSION: &str = "PRAGMA data_version";
 
 pub(super) const INSERT_RUN: &str = "INSERT INTO runs (id, state, updated_at, wake_at, problem, version, build, epoch, worker, until, run, namespace, key, \
-     fingerprint, workflow, hash, total, created_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+     fingerprint, workflow, hash, total, created_at, parent) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 pub(super) const UPDATE_RUN: &str = "UPDATE runs SET state = ?2, updated_at = ?3, wake_at = ?4, problem = ?5, version = ?6, build = ?7, epoch = ?8, \
      worker = ?9, until = ?10 WHERE id = ?1";
@@ -34,7 +34,7 @@ macro_rules! summary_json {
         "json_object('run', r.run, 'namespace', r.namespace, 'workflow', r.workflow, \
          'hash', 'sha256:' || lower(hex(r.hash)), 'state', r.state, 'seq', h.last, 'created_at', r.created_at, \
          'updated_at', max(r.updated_at, h.at), 'wake_at', r.wake_at, 'finished', h.finished, 'total', r.total, \
-         'problem', r.problem, 'version', r.version, 'build', r.build)"
+         'problem', r.problem, 'version', r.version, 'build', r.build, 'parent', r.parent)"
     };
 }
 pub(super) use summary_json;

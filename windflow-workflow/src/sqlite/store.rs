@@ -130,7 +130,8 @@ impl Store for SqliteStore {
 
     async fn append(&self, batch: Batch) -> Result<(), StoreError> {
         let events = self.encode(&batch.events)?;
-        let append = Append::of(batch, events);
+        let firsts = batch.children.iter().map(|child| self.encode(&child.events)).collect::<Result<_, _>>()?;
+        let append = Append::of(batch, events, firsts);
         self.ask(|to| Request::Append { append, to }).await
     }
 

@@ -84,6 +84,7 @@ pub fn summary(run: &RunId, namespace: &Namespace) -> Summary {
         problem: None,
         version: Event::VERSION,
         build: Summary::BUILD.into(),
+        parent: None,
     }
 }
 
@@ -101,6 +102,7 @@ pub fn new_run(run: &RunId, namespace: &Namespace, worker: &WorkerId) -> NewRun 
         seed: 7,
         principal: Principal::unverified("ada"),
         epoch: Epoch(1),
+        parent: None,
     }));
     NewRun {
         key: None,
@@ -126,6 +128,8 @@ pub fn batch(lease: &Lease, before: &Summary, at: u64, events: Vec<Event>) -> Ba
         summary: Summary { seq, updated_at: Timestamp(at), ..before.clone() },
         consumed: Vec::new(),
         release: false,
+        children: Vec::new(),
+        submissions: Vec::new(),
     }
 }
 
@@ -189,7 +193,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@each $open;
             creates_once, 11; creates_once_among_many, 3; appends_at_the_head, 14; one_record_per_position, 300;
             fences_old_epochs, 10; leases_keep_others_away, 11; nothing_is_left_behind, 15; inbox_keeps_and_dedups, 12;
-            lists_in_pages, 11; unknown_runs_are_not_found, 8; news_wakes_who_waits, 2;);
+            lists_in_pages, 11; begins_and_tells_with_an_append, 18; unknown_runs_are_not_found, 8; news_wakes_who_waits, 2;);
     };
     (@each $open:expr; $($check:ident, $least:literal;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

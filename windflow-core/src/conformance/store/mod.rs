@@ -7,6 +7,7 @@ mod finding;
 mod fixture;
 mod inbox;
 mod journal;
+mod kin;
 mod lease;
 
 pub use finding::{lists_in_pages, nothing_is_left_behind};
@@ -15,4 +16,5 @@ pub use inbox::{inbox_keeps_and_dedups, news_wakes_who_waits};
 pub use journal::{
     appends_at_the_head, creates_once, creates_once_among_many, one_record_per_position, unknown_runs_are_not_found,
 };
+pub use kin::begins_and_tells_with_an_append;
 pub use lease::{fences_old_epochs, leases_keep_others_away};

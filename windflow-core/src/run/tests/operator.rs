@@ -56,11 +56,11 @@ fn a_journal_that_grows_without_end_pauses_its_run_for_good() {
     assert!(matches!(told.as_slice(), [Event::Paused { reason, .. }] if reason.contains("105000 events")), "{told:?}");
     assert_eq!(run.state(), RunState::Paused);
     for request in [Request::Resume, Request::Pause { reason: reason() }] {
-        let refused = run.may(&request).unwrap_err().to_string();
+        let refused = run.may(&request, &Principal::system()).unwrap_err().to_string();
         assert!(refused.contains("the most a run of its size may have"), "{refused}");
     }
     assert!(run.no_checkpoint().is_some());
-    run.may(&Request::Terminate { reason: reason() }).unwrap();
+    run.may(&Request::Terminate { reason: reason() }, &Principal::system()).unwrap();
     let cancel = Input::Asked { request: Request::Cancel { reason: reason() }, principal: Principal::system() };
     run.advance(Timestamp(99_002), cancel).unwrap();
     let (node, result) = (NodeIndex(0), Err(retryable()));

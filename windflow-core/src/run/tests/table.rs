@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::id::{Epoch, Namespace, NodeIndex, Principal, RunId, Seq};
 use crate::outcome::{Guarantee, Outcome, Seen, StepError, Undone, Until};
-use crate::run::{Command, Event, Input, Recorded, Request, Run, RunState, Start, Subject};
+use crate::run::{Command, Event, Input, Recorded, Request, Run, RunState, Start, Subject, Told};
 use crate::time::Timestamp;
 use crate::workflow::{Node, Workflow, WorkflowBuilder};
 
@@ -48,6 +48,7 @@ impl Table {
             seed: 7,
             principal: Principal::system(),
             epoch: Epoch(1),
+            parent: None,
         };
         let (run, events) = Run::start(start, plan, Timestamp(1_000)).unwrap();
         let mut table = Self { run, journal: Vec::new(), now: 1_000 };
@@ -109,6 +110,16 @@ impl Table {
         self.feed(Input::Compensated { node, attempt, result })
     }
 
+    /// A run that a node has started says how it is.
+    pub(super) fn tells(&mut self, name: &str, place: u32, state: RunState, output: Value) -> Vec<String> {
+        let node = self.at(name);
+        let run = self.run.child_runs(node).nth(place as usize).unwrap().run.clone();
+        let problem = (state != RunState::Succeeded).then(|| "no luck".to_owned());
+        let told = Told { state, output, problem, leftovers: Vec::new() };
+        let request = Request::Told { node, place, run: run.clone(), told: Box::new(told) };
+        self.feed(Input::Asked { request, principal: Principal::run(&run) })
+    }
+
     pub(super) fn claims(&mut self) -> Vec<String> {
         let mut told = self.feed(Input::Claimed { epoch: Epoch(self.run.epoch().0 + 1) });
         told.extend(self.feed(Input::Woke));
@@ -144,6 +155,7 @@ impl Table {
                 Command::Evaluate(Subject::Outputs) => Some("evaluate outputs".to_owned()),
                 Command::Evaluate(Subject::If(node)) => Some(format!("evaluate {}.if", name(node))),
                 Command::Evaluate(Subject::With(node)) => Some(format!("evaluate {}.with", name(node))),
+                Command::Evaluate(Subject::Until(node)) => Some(format!("evaluate {}.until", name(node))),
                 Command::Evaluate(Subject::CompensateWith(node)) => Some(format!("evaluate {}.undo", name(node))),
                 Command::WakeAt(_) => None,
             })
@@ -156,6 +168,9 @@ impl Table {
             Event::Started { attempt, .. } | Event::UndoStarted { attempt, .. } => format!("#{attempt}"),
             Event::Failed { retry_at: None, .. } | Event::UndoFailed { retry_at: None, .. } => " for good".to_owned(),
             Event::Finished { state, .. } => format!(" {state}"),
+            Event::ChildStarted { place, run, .. } => format!("/{place} as {run}"),
+            Event::ChildAsked { place, ask, .. } => format!("/{place} to {}", json!(ask).as_str().unwrap()),
+            Event::ChildTold { place, told, .. } => format!("/{place} {}", told.state),
             Event::Observed { then, .. } => format!(" {}", json!(then).to_string().replace('"', "")),
             Event::Stuck { leftovers } => {
                 leftovers.iter().map(|l| format!(" {}", self.run.step(l.node).name)).collect()

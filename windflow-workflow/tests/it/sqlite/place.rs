@@ -65,7 +65,7 @@ async fn a_file_of_another_shape_is_refused_by_name_and_what_was_added_does_no_h
     file.execute_batch("ALTER TABLE journal RENAME COLUMN finished TO done").unwrap();
     let error = open(&path).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unusable);
-    let told = format!("{}: table journal is not as version 1 of this file has it", path.display());
+    let told = format!("{}: table journal is not as version 2 of this file has it", path.display());
     assert!(error.to_string().starts_with(&told) && error.hint.is_some(), "{error}");
 }
 
