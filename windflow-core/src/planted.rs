@@ -31,6 +31,14 @@ pub enum Bug {
     StopBesideQuestions,
     /// Whoever lets go of a run starts what becomes ready meanwhile.
     StartWhileLeaving,
+    /// A run that was started by another does not say that it is over.
+    KeepEndFromParent,
+    /// A step is taken as undone whose runs are not.
+    LeaveChildrenUndone,
+    /// A cancel does not reach the runs that a run has started.
+    CancelWithoutChildren,
+    /// A run that was started by another is written down, and not created.
+    RecordChildOnly,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -40,7 +48,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub const ALL: [Self; 14] = [
+        pub const ALL: [Self; 18] = [
             Self::SkipDurableStart,
             Self::ForwardOrderCompensation,
             Self::ForgetStartedAndFailed,
@@ -55,6 +63,10 @@ mod switch {
             Self::StartTooEarly,
             Self::StopBesideQuestions,
             Self::StartWhileLeaving,
+            Self::KeepEndFromParent,
+            Self::LeaveChildrenUndone,
+            Self::CancelWithoutChildren,
+            Self::RecordChildOnly,
         ];
 
         /// Plants this bug, or none, in what this thread does from now on.

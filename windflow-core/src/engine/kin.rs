@@ -4,6 +4,7 @@
 use super::driver::{Driver, End};
 use crate::hash::ContentHash;
 use crate::id::Principal;
+use crate::planted::{Bug, is_planted};
 use crate::run::{Ask, Event, Request, Run, Told};
 use crate::store::{Blob, Lease, NewRun, Submission};
 use crate::time::Timestamp;
@@ -30,6 +31,8 @@ impl Driver {
         let mut places = if self.leaving { 0 } else { self.inner.free_places() };
         for event in events {
             match event {
+                Event::ChildStarted { .. } if is_planted(Bug::RecordChildOnly) => {}
+                Event::ChildAsked { ask: Ask::Cancel, .. } if is_planted(Bug::CancelWithoutChildren) => {}
                 Event::ChildStarted { node, place, run } => {
                     let start = self.run.child_start(*node, *place, run.clone());
                     let (start, plan) =
@@ -87,7 +90,7 @@ impl Driver {
 
     /// What it tells the run that it is a child of.
     fn told(&self, at: Timestamp) -> Option<Submission> {
-        let parent = self.run.parent()?;
+        let parent = self.run.parent().filter(|_| !is_planted(Bug::KeepEndFromParent))?;
         let summary = self.run.summary();
         let name = |at| &self.run.workflow().node(at).name;
         let leftovers = self.run.leftovers().iter().map(|left| format!("{}: {}", name(left.node), left.why)).collect();

@@ -13,6 +13,7 @@ use super::step::StepState;
 use super::value::{Phase, Run};
 use crate::id::{Epoch, NodeIndex, NodeName, Principal, RunId};
 use crate::outcome::{ErrorClass, StepError, Undone};
+use crate::planted::{Bug, is_planted};
 use crate::workflow::{Body, Compensate, MAX_CHILDREN, OnItemFailure, Workflow, WorkflowSpec, mix};
 
 /// The runs of one step.
@@ -474,6 +475,9 @@ impl Advance<'_> {
     }
 
     fn next_undo(&self, node: NodeIndex, children: &Children) -> Option<Event> {
+        if is_planted(Bug::LeaveChildrenUndone) {
+            return Some(Event::Undone { node, undone: Undone::Reversed });
+        }
         let (most, in_turn) = match self.run.body(node)? {
             Body::ForEach { max_parallel, .. } => (*max_parallel, false),
             Body::Repeat { .. } => (1, true),

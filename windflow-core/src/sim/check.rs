@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ledger::Ledger;
 use crate::id::{NodeIndex, RunId};
 use crate::outcome::{Seen, Undone};
-use crate::run::{Cause, Event, Recorded, Resolution, Run, RunState, StepState, Summary};
+use crate::run::{Ask, Cause, Event, Recorded, Resolution, Run, RunState, StepState, Summary};
+use crate::time::Timestamp;
 use crate::workflow::{Body, Compensate, Join, NodeSpec, OnItemFailure, Workflow};
 
 /// What one run has left behind.
@@ -15,6 +17,8 @@ pub(super) struct Remains<'a> {
     pub(super) plan: &'a Arc<Workflow>,
     pub(super) journal: &'a [Recorded],
     pub(super) summary: &'a Summary,
+    /// When the run that has started this one told it to stop, if it did.
+    pub(super) stopped_at: Option<Timestamp>,
     /// How every run ended.
     pub(super) states: &'a BTreeMap<RunId, RunState>,
     pub(super) ledger: &'a Ledger,
@@ -38,6 +42,7 @@ pub(super) fn violations(remains: &Remains<'_>) -> Vec<String> {
         found.push(format!("I6: the row {:?} is not that of the fold {:?}", remains.summary, run.summary()));
     }
     effects(remains, &mut found);
+    obedience(remains, &mut found);
     ending(remains, &run, &mut found);
     found.into_iter().map(|what| format!("{}: {what}", remains.id)).collect()
 }
@@ -174,6 +179,38 @@ fn journal(remains: &Remains<'_>, found: &mut Vec<String>) {
         let starts = remains.plan.find(name.as_str()).and_then(|node| started.get(&node)).copied().unwrap_or(0);
         if run == remains.id && *performed > starts {
             found.push(format!("I4: {name} was performed {performed} times after {starts} starts"));
+        }
+    }
+}
+
+/// When each run was told to stop by the one that has started it, as far as this journal says.
+pub(super) fn told_to_stop(journal: &[Recorded]) -> BTreeMap<RunId, Timestamp> {
+    let (mut runs, mut told) = (BTreeMap::new(), BTreeMap::new());
+    for recorded in journal {
+        match &recorded.event {
+            Event::ChildStarted { node, place, run } => drop(runs.insert((*node, *place), run)),
+            Event::ChildAsked { node, place, ask } => {
+                let Some(run) = runs.get(&(*node, *place)).map(|run| RunId::clone(run)) else { continue };
+                match ask {
+                    Ask::Cancel => drop(told.insert(run, recorded.at)),
+                    Ask::Retry => drop(told.remove(&run)),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    told
+}
+
+/// I9: whoever takes a run that was told to stop starts nothing more of it.
+fn obedience(remains: &Remains<'_>, found: &mut Vec<String>) {
+    // What was decided then may have become durable later: a worker may freeze in the middle of that.
+    let Some(told) = remains.stopped_at.map(|at| at.after(Duration::from_secs(200))) else { return };
+    let taken = remains.journal.iter().position(|r| matches!(r.event, Event::Claimed { .. }) && r.at > told);
+    for recorded in remains.journal.iter().skip(taken.unwrap_or(usize::MAX)) {
+        if let Event::Started { node, .. } = recorded.event {
+            found.push(format!("I9: {node:?} starts although the run was told to stop before it was taken"));
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::action::SimAction;
-use super::check::{Remains, violations};
+use super::check::{Remains, told_to_stop, violations};
 use super::clock::{SPINNING, VirtualClock};
 use super::faults::{Counters, Faults};
 use super::ledger::Outside;
@@ -323,9 +323,15 @@ impl World {
         }
         let states: BTreeMap<RunId, RunState> =
             all.iter().map(|summary| (summary.run.clone(), summary.state)).collect();
+        let mut journals = BTreeMap::new();
+        for Summary { run, .. } in &all {
+            journals.insert(run, self.store.journal(run, Seq(0)).await.unwrap_or_default());
+        }
+        let stopped: BTreeMap<_, _> = journals.values().flat_map(|journal| told_to_stop(journal)).collect();
         for summary in &all {
             let id = &summary.run;
-            let journal = self.store.journal(id, Seq(0)).await.unwrap_or_default();
+            let journal = &journals[id];
+            let stopped_at = stopped.get(id).copied();
             let Some(plan) = plans.get(&summary.hash) else {
                 outcome.violations.push(format!("{id} has a workflow that nobody has drawn"));
                 continue;
@@ -336,10 +342,18 @@ impl World {
                 .filter(|(run, _, _)| run == id)
                 .flat_map(|(_, after, events)| (after.0 + 1..).zip(events.iter().cloned()))
                 .collect();
-            let remains =
-                Remains { id, plan, journal: &journal, summary, states: &states, ledger: &ledger, acknowledged: &mine };
+            let remains = Remains {
+                id,
+                plan,
+                journal,
+                summary,
+                stopped_at,
+                states: &states,
+                ledger: &ledger,
+                acknowledged: &mine,
+            };
             outcome.violations.extend(violations(&remains));
-            count(&mut outcome.counters, &journal, summary.state);
+            count(&mut outcome.counters, journal, summary.state);
             std::hash::Hash::hash(&format!("{journal:?}"), &mut trace);
         }
         outcome.trace = std::hash::Hasher::finish(&trace);

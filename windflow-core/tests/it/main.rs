@@ -4,6 +4,7 @@
 
 mod engine;
 mod gate;
+mod golden;
 mod idle;
 mod kin;
 mod left_alone;

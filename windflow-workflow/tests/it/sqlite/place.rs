@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 use windflow_core::conformance::store::{batch, new_run, started};
-use windflow_core::store::{Created, Fault, WorkerId};
+use windflow_core::store::{Created, Fault, Kinship, RunQuery, WorkerId};
 use windflow_core::{Event, Namespace, NodeIndex, RunId, Seq, Store, StoreError};
 use windflow_workflow::{SqliteOptions, SqliteStore};
 
@@ -198,4 +198,25 @@ async fn an_append_that_was_refused_leaves_nothing_behind_after_reopening() {
     let store = open(&path).await.unwrap();
     assert_eq!(store.journal(&run, Seq(0)).await.unwrap().len(), 1);
     assert_eq!(store.summary(&run).await.unwrap(), Some(new.summary));
+}
+
+#[tokio::test]
+async fn a_file_of_the_version_before_is_taken_over_with_its_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.db");
+    let (run, namespace) = (RunId::generate(), Namespace::default());
+    let store = open(&path).await.unwrap();
+    store.create(new_run(&run, &namespace, &WorkerId::generate())).await.unwrap();
+    let before = store.summary(&run).await.unwrap();
+    store.close().await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let version_1 =
+        "DROP INDEX runs_by_parent; ALTER TABLE runs DROP COLUMN parent; PRAGMA user_version = 1; PRAGMA optimize";
+    file.execute_batch(version_1).unwrap();
+    drop(file);
+    let store = open(&path).await.unwrap();
+    assert_eq!(store.summary(&run).await.unwrap(), before);
+    let roots = RunQuery { kinship: Kinship::Roots, ..RunQuery::default() };
+    assert_eq!(store.list(&roots).await.unwrap().len(), 1);
+    store.close().await;
 }
