@@ -33,7 +33,7 @@ impl Driver {
             match event {
                 Event::ChildStarted { .. } if is_planted(Bug::RecordChildOnly) => {}
                 Event::ChildAsked { ask: Ask::Cancel, .. } if is_planted(Bug::CancelWithoutChildren) => {}
-                Event::ChildStarted { node, place, run } => {
+                Event::ChildStarted { node, place, child: run } => {
                     let start = self.run.child_start(*node, *place, run.clone());
                     let (start, plan) =
                         start.ok_or_else(|| End::Bug(format!("run '{run}' has nothing to begin with")))?;

@@ -517,8 +517,8 @@ impl Advance<'_> {
 
     fn child(&self, node: NodeIndex, place: usize, number: u32) -> Event {
         let place = u32::try_from(place).unwrap_or(u32::MAX);
-        let run = self.run.id.child(&self.run.plan.node(node).name, place, number);
-        Event::ChildStarted { node, place, run }
+        let child = self.run.id.child(&self.run.plan.node(node).name, place, number);
+        Event::ChildStarted { node, place, child }
     }
 
     /// A failure that no other attempt helps against.

@@ -216,7 +216,7 @@ pub enum Event {
         /// Which of its runs, counted from 0: the place of the item, the number of the round.
         place: u32,
         /// The child.
-        run: RunId,
+        child: RunId,
     },
     /// Something is asked of a child; in its inbox together with this.
     ChildAsked {

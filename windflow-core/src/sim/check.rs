@@ -188,7 +188,7 @@ pub(super) fn told_to_stop(journal: &[Recorded]) -> BTreeMap<RunId, Timestamp> {
     let (mut runs, mut told) = (BTreeMap::new(), BTreeMap::new());
     for recorded in journal {
         match &recorded.event {
-            Event::ChildStarted { node, place, run } => drop(runs.insert((*node, *place), run)),
+            Event::ChildStarted { node, place, child } => drop(runs.insert((*node, *place), child)),
             Event::ChildAsked { node, place, ask } => {
                 let Some(run) = runs.get(&(*node, *place)).map(|run| RunId::clone(run)) else { continue };
                 match ask {

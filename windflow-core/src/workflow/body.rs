@@ -121,7 +121,8 @@ impl Body {
         }
     }
 
-    pub(super) fn workflows_mut(&mut self) -> Vec<&mut WorkflowSpec> {
+    /// Its workflows, to change them before the one they stand in is validated.
+    pub fn workflows_mut(&mut self) -> Vec<&mut WorkflowSpec> {
         match self {
             Self::Call { workflow: one }
             | Self::Scope { block: one }

@@ -119,7 +119,7 @@ impl Teller {
                 let tone = if *state == RunState::Succeeded { Good } else { Bad };
                 (tone, false, state.to_string())
             }
-            Event::ChildStarted { run, .. } => (Plain, true, format!("started run {run}")),
+            Event::ChildStarted { child, .. } => (Plain, true, format!("started run {child}")),
             Event::ChildAsked { place, ask, .. } => (Dim, true, format!("asked its run {place} to {}", asked(*ask))),
             Event::ChildTold { place, told, .. } => {
                 let tone = if told.state == RunState::Succeeded { Good } else { Care };

@@ -14,4 +14,5 @@ mod runs;
 mod snapshot;
 mod stack_events;
 mod stacks;
+mod within;
 mod world;

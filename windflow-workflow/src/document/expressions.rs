@@ -14,7 +14,9 @@ use crate::expression::Sandbox;
 pub(super) type Inputs = BTreeMap<String, InputSpec>;
 
 /// What an expression may read; see [`windflow_core::Scope::to_value`].
-const GIVEN: [&str; 3] = ["inputs", "nodes", "run"];
+pub(super) const GIVEN: &[&str] = &["inputs", "nodes", "run"];
+/// What one may read besides that is done for an item, or in rounds.
+pub(super) const GIVEN_WITHIN: &[&str] = &["inputs", "nodes", "run", "item", "key"];
 
 /// An expression and where it stands.
 #[derive(Debug)]
@@ -121,29 +123,41 @@ fn stands<'n>(
 
 /// Checks every expression in a template: that it is closed, can be read, and names only what is there. `inputs` are those
 /// of the workflow, when they are known.
-pub(super) fn check_template(at: &At<'_>, inputs: Option<&Inputs>, sandbox: &Sandbox, problems: &mut Problems) {
+pub(super) fn check_template(
+    at: &At<'_>,
+    inputs: Option<&Inputs>,
+    given: &[&str],
+    sandbox: &Sandbox,
+    problems: &mut Problems,
+) {
     let (found, unclosed) = in_template(at, &problems.sources.clone());
     for (at, path) in unclosed {
         problems.error(at, &path, "opens an expression that '}}' never closes");
     }
     for found in found {
-        check(&found, inputs, sandbox, problems);
+        check(&found, inputs, given, sandbox, problems);
     }
 }
 
 /// Checks what an expression says on its own.
-pub(super) fn check(found: &Found<'_>, inputs: Option<&Inputs>, sandbox: &Sandbox, problems: &mut Problems) {
-    if let (true, Some(inputs)) = (check_names(found, sandbox, problems), inputs) {
+pub(super) fn check(
+    found: &Found<'_>,
+    inputs: Option<&Inputs>,
+    given: &[&str],
+    sandbox: &Sandbox,
+    problems: &mut Problems,
+) {
+    if let (true, Some(inputs)) = (check_names(found, given, sandbox, problems), inputs) {
         check_inputs(found, inputs, problems);
     }
 }
 
 /// Its syntax, and the functions and variables it names. Whether it can be read.
-fn check_names(found: &Found<'_>, sandbox: &Sandbox, problems: &mut Problems) -> bool {
+fn check_names(found: &Found<'_>, given: &[&str], sandbox: &Sandbox, problems: &mut Problems) -> bool {
     if problems.is_full() {
         return false;
     }
-    let (wrong, read) = match sandbox.check(found.text, &GIVEN) {
+    let (wrong, read) = match sandbox.check(found.text, given) {
         Ok(wrong) => (wrong, true),
         Err(error) => (vec![error], false),
     };

@@ -23,11 +23,33 @@ pub(crate) const INPUT_LATER: &[Later] =
     &[("required", "is not a key of an input; an input without 'default' must be given")];
 
 /// Keys of one node.
-pub(crate) const NODE: &[&str] =
-    &["uses", "description", "with", "needs", "if", "join", "retry", "timeout", "deadline", "on_unknown", "compensate"];
+pub(crate) const NODE: &[&str] = &[
+    "uses",
+    "description",
+    "with",
+    "needs",
+    "if",
+    "join",
+    "retry",
+    "timeout",
+    "deadline",
+    "on_unknown",
+    "compensate",
+    "for_each",
+    "max_parallel",
+    "on_item_failure",
+    "repeat",
+    "nodes",
+    "outputs",
+    "on_failure",
+];
+/// Keys of `repeat`.
+pub(crate) const REPEAT: &[&str] = &["until", "max", "every"];
 pub(crate) const NODE_LATER: &[Later] = &[
-    ("for_each", "'for_each' is not offered yet; write one node for each item"),
-    ("workflow", "workflows inside workflows are not offered yet; write their nodes out"),
+    ("workflow", "workflows of other files are not offered yet; write their nodes out, under 'nodes'"),
+    ("call", "workflows of other files are not offered yet; write their nodes out, under 'nodes'"),
+    ("switch", "'switch' is not offered yet; give each case a node of its own, with 'if'"),
+    ("steps", "is not a key of a node; nodes within it stand under 'nodes', a map of named nodes"),
     ("run", "is not a key of a node; write 'uses: shell' and give the command in 'with'"),
     ("depends_on", "is not a key of a node; write 'needs'"),
     ("action", "is not a key of a node; write 'uses'"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
-use windflow_core::workflow::{Compensate, Piece, did_you_mean, pieces};
+use windflow_core::workflow::{Compensate, NodeSpec, Piece, did_you_mean, pieces};
 use windflow_core::{ActionName, SecretSources};
 
 use super::decode::At;
@@ -61,31 +61,48 @@ pub(super) fn open_workflow(
     let mut pins = Pins { environment, limits, inputs: &inputs, secrets, shown, folder: &folder };
     let mut others = Diagnostics::default();
     let Opened { root, spec, .. } = &mut opened;
-    for node in &mut spec.nodes {
-        let name = node.name.as_str();
-        let own = root.find(&["nodes", name, "with"]);
-        let mut pin = |uses: &ActionName, written: Option<&Node>, at: &str, with: &mut Value| {
-            let Some(whole) = written else { return };
-            let Some(written) = whole.get("stack").map(|entry| &entry.value) else { return };
-            let path = format!("nodes.{name}.{at}with.stack");
-            let profiles = At { node: whole, path: format!("nodes.{name}.{at}with") };
-            let wrong = match uses.as_str() {
-                "adopt" | "deploy" => pins.pin(written, &profiles, &path, with, &mut problems),
-                "abort" | "destroy" | "exec" | "promote" | "rollback" | "scale" | "wait_healthy" => {
-                    pins.pin_name(written, &path, with, &mut problems)
+    // Nodes, and where the map of their names stands; those within others as they come up.
+    let mut open: Vec<(&mut [NodeSpec], At<'_>)> = vec![(&mut spec.nodes, At::root(root))];
+    while let Some((nodes, of)) = open.pop() {
+        for node in nodes {
+            let Some(tree) = within(&of, node.name.as_str()) else { continue };
+            let mut pin = |uses: &ActionName, written: Option<&Node>, at: &str, with: &mut Value| {
+                let Some(whole) = written else { return };
+                let Some(written) = whole.get("stack").map(|entry| &entry.value) else { return };
+                let path = format!("{}.{at}with.stack", tree.path);
+                let profiles = At { node: whole, path: format!("{}.{at}with", tree.path) };
+                let wrong = match uses.as_str() {
+                    "adopt" | "deploy" => pins.pin(written, &profiles, &path, with, &mut problems),
+                    "abort" | "destroy" | "exec" | "promote" | "rollback" | "scale" | "wait_healthy" => {
+                        pins.pin_name(written, &path, with, &mut problems)
+                    }
+                    _ => None,
+                };
+                if let Some(wrong) = wrong {
+                    others = std::mem::take(&mut others).merge(wrong);
                 }
-                _ => None,
             };
-            if let Some(wrong) = wrong {
-                others = std::mem::take(&mut others).merge(wrong);
+            if node.body.is_none() {
+                pin(&node.uses, tree.node.find(&["with"]), "", &mut node.with);
             }
-        };
-        pin(&node.uses, own, "", &mut node.with);
-        if let Some(Compensate::Action { uses, with, .. }) = node.compensate.as_deref_mut() {
-            pin(uses, root.find(&["nodes", name, "compensate", "with"]), "compensate.", with);
+            if let Some(Compensate::Action { uses, with, .. }) = node.compensate.as_deref_mut() {
+                pin(uses, tree.node.find(&["compensate", "with"]), "compensate.", with);
+            }
+            if let Some(body) = node.body.as_deref_mut() {
+                // The one node that a node stands for is written in its place.
+                let of = if tree.node.get("nodes").is_some() { &tree } else { &of };
+                let blocks = body.workflows_mut().into_iter();
+                open.extend(blocks.map(|block| (block.nodes.as_mut_slice(), of.clone())));
+            }
         }
     }
     Ok(Loaded { problems, opened, others })
+}
+
+/// A node of a map of them, by its name.
+fn within<'n>(of: &At<'n>, name: &str) -> Option<At<'n>> {
+    let prefix = if of.path.is_empty() { String::new() } else { format!("{}.", of.path) };
+    of.node.find(&["nodes", name]).map(|node| At { node, path: format!("{prefix}nodes.{name}") })
 }
 
 /// Where the files that a workflow names are, and how they are read.

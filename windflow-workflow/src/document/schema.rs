@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use windflow_core::workflow::MAX_CHILDREN;
+
 use super::keys;
 
 /// The JSON Schema (draft 2020-12) of workflow files. It says what the decoder says, as far as a schema can: names,
@@ -56,7 +58,7 @@ pub fn schema() -> Value {
     workflow.insert(
         "$defs".to_owned(),
         json!({
-            "input": input(), "node": node(), "retry": retry(), "compensate": compensate(), "duration": {
+            "input": input(), "node": node(), "repeat": repeat(), "retry": retry(), "compensate": compensate(), "duration": {
                 "description": "A duration such as 500ms, 30s, 5m or 1h30m.",
                 "type": ["string", "integer"],
                 "pattern": "^\\s*(0|([0-9]+(\\.[0-9]{1,6})?(d|h|m|s|ms|us|µs))+)\\s*$",
@@ -83,7 +85,7 @@ fn input() -> Value {
 }
 
 fn node() -> Value {
-    let node = object(keys::NODE, &["uses"], |key| match key {
+    let mut node = object(keys::NODE, &[], |key| match key {
         "uses" => described(json!({"type": "string", "pattern": ACTION_NAME}), "The action it performs."),
         "description" => described(json!({"type": "string"}), "For people; not used."),
         "with" => json!({"description": "The action's input. Texts may hold ${{ … }}."}),
@@ -111,9 +113,52 @@ fn node() -> Value {
             "When nobody can tell whether it has happened: ask an operator (the default), or try again.",
         ),
         "compensate" => json!({"$ref": "#/$defs/compensate"}),
+        "for_each" => described(
+            json!({"type": ["array", "object", "string"]}),
+            "Done once for each item of this list or map, read as ${{ item }}; ${{ key }} is its place or key.",
+        ),
+        "max_parallel" => described(
+            json!({"type": "integer", "minimum": 1, "maximum": MAX_CHILDREN}),
+            "How many items are worked on at the same time (10 unless set).",
+        ),
+        "on_item_failure" => described(
+            words(&["stop", "collect"]),
+            "When one item fails: stop the others and fail (the default), or do all and say of each how it ended.",
+        ),
+        "repeat" => json!({"$ref": "#/$defs/repeat"}),
+        "nodes" => described(
+            json!({
+                "type": "object", "minProperties": 1,
+                "propertyNames": {"pattern": NODE_NAME},
+                "additionalProperties": {"$ref": "#/$defs/node"},
+            }),
+            "Nodes within this one, done and undone as one.",
+        ),
+        "outputs" => described(json!({"type": ["object", "null"]}), "What the nodes within answer together."),
+        "on_failure" => described(
+            words(&["compensate", "stop"]),
+            "When one of the nodes within has failed for good: undo all of them (the default), or undo nothing.",
+        ),
         _ => json!({}),
     });
+    node.insert("anyOf".to_owned(), json!([{"required": ["uses"]}, {"required": ["nodes"]}]));
     Value::Object(node)
+}
+
+fn repeat() -> Value {
+    let repeat = object(keys::REPEAT, &["until", "max"], |key| match key {
+        "until" => described(
+            json!({"type": ["string", "boolean"]}),
+            "An expression, evaluated after each round; its output is `item`, its number, from 0, is `key`.",
+        ),
+        "max" => described(
+            json!({"type": "integer", "minimum": 1, "maximum": MAX_CHILDREN}),
+            "How many rounds at most; the node fails when it is not enough then.",
+        ),
+        "every" => described(duration(), "How long it waits between two rounds."),
+        _ => json!({}),
+    });
+    described(Value::Object(repeat), "Done again and again until it is enough.")
 }
 
 fn retry() -> Value {
@@ -194,6 +239,7 @@ mod tests {
             (&defs["node"], keys::NODE, "nodes.a"),
             (&defs["input"]["oneOf"][1], keys::INPUT, "inputs.i"),
             (&defs["retry"]["oneOf"][2], keys::RETRY, "nodes.a.retry"),
+            (&defs["repeat"], keys::REPEAT, "nodes.c.repeat"),
             (&defs["compensate"]["oneOf"][1], keys::COMPENSATE, "nodes.a.compensate"),
         ];
         for (map, known, path) in maps {
@@ -202,6 +248,9 @@ mod tests {
             for key in known {
                 let property = &properties[*key];
                 assert_ne!(property, &json!({}), "{path}.{key} has no schema");
+                // What says something only of a node that holds others.
+                let of_blocks = path == "nodes.a" && ["on_item_failure", "on_failure"].contains(key);
+                let path = if of_blocks { "nodes.d" } else { path };
                 for word in property["enum"].as_array().into_iter().flatten() {
                     let problems = with(path, key, word);
                     assert!(problems.is_empty(), "{path}.{key}: {word}: {problems:?}");
@@ -217,7 +266,9 @@ mod tests {
     fn with(path: &str, key: &str, value: &Value) -> Vec<String> {
         let mut document = json!({
             "name": "x", "inputs": {"i": {"type": "any"}},
-            "nodes": {"a": {"uses": "u", "needs": "b", "retry": {}, "compensate": {"uses": "u"}}, "b": {"uses": "u"}},
+            "nodes": {"a": {"uses": "u", "needs": "b", "retry": {}, "compensate": {"uses": "u"}}, "b": {"uses": "u"},
+                "c": {"uses": "u", "repeat": {"until": "true", "max": 1}},
+                "d": {"for_each": [], "nodes": {"e": {"uses": "u"}}}},
         });
         let place = path.split('.').filter(|part| !part.is_empty()).fold(&mut document, |at, part| &mut at[part]);
         place[key] = value.clone();

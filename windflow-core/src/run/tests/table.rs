@@ -168,7 +168,7 @@ impl Table {
             Event::Started { attempt, .. } | Event::UndoStarted { attempt, .. } => format!("#{attempt}"),
             Event::Failed { retry_at: None, .. } | Event::UndoFailed { retry_at: None, .. } => " for good".to_owned(),
             Event::Finished { state, .. } => format!(" {state}"),
-            Event::ChildStarted { place, run, .. } => format!("/{place} as {run}"),
+            Event::ChildStarted { place, child, .. } => format!("/{place} as {child}"),
             Event::ChildAsked { place, ask, .. } => format!("/{place} to {}", json!(ask).as_str().unwrap()),
             Event::ChildTold { place, told, .. } => format!("/{place} {}", told.state),
             Event::Observed { then, .. } => format!(" {}", json!(then).to_string().replace('"', "")),

@@ -12,7 +12,7 @@ use super::merge;
 use super::shape::{Cx, clean, fields};
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Problems};
-use crate::document::expressions::check_template;
+use crate::document::expressions::{GIVEN, check_template};
 use crate::document::limits::Limits;
 use crate::document::reader::{Tags, check_text, read_source};
 use crate::document::source::{Position, Source, Span};
@@ -139,7 +139,7 @@ impl<'e> Loader<'e> {
             if key == "services" {
                 self.seen.extend(at.node.entries().iter().map(|entry| entry.key.to_string()));
             }
-            check_template(&at, None, &Sandbox::operator(), &mut self.problems);
+            check_template(&at, None, GIVEN, &Sandbox::operator(), &mut self.problems);
         }
         let mut cx = Cx {
             variables: &group.variables,

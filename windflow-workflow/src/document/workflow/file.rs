@@ -5,6 +5,7 @@ use std::sync::Arc;
 use windflow_core::workflow::{Finding, Problem, WorkflowSpec};
 use windflow_core::{Registry, SecretSources, Workflow};
 
+use super::block::{Member, every, written};
 use super::{lower, place};
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Diagnostics, Problems};
@@ -150,10 +151,10 @@ impl Opened {
                 secrets::check_template(&at, sources, problems);
             }
         }
-        for entry in entries("nodes") {
+        for member in every(&self.root) {
             for keys in [&["with"][..], &["compensate", "with"]] {
-                if let Some(node) = entry.value.find(keys) {
-                    let at = At { node, path: format!("nodes.{}.{}", entry.key, keys.join(".")) };
+                if let Some(node) = member.at.node.find(keys) {
+                    let at = At { node, path: format!("{}.{}", member.at.path, keys.join(".")) };
                     secrets::check_template(&at, sources, problems);
                 }
             }
@@ -163,39 +164,47 @@ impl Opened {
     /// What can be told of its nodes by the actions there are, located; some of it may only follow from other problems.
     pub(in crate::document) fn lint(&self, actions: &Registry, source: &Source) -> Vec<Diagnostic> {
         // What stands in for an action that could not be read is nobody's mistake.
-        let written = |finding: &Finding| {
-            let uses = self.root.find(&["nodes", finding.node.as_str(), "uses"]).map(|node| &node.kind);
+        let stands = |finding: &Finding| {
+            let path = written(&format!("nodes.{}.{}", finding.node, finding.path.replace('/', ".")), &self.root);
+            let uses = self.root.find(&path.split('.').collect::<Vec<_>>()).map(|node| &node.kind);
             matches!(uses, Some(Kind::Scalar(uses)) if finding.message.contains(&format!("'{}'", uses.text())))
         };
         let mut findings = self.spec.lint(actions);
-        findings.retain(|finding| finding.path != "uses" || written(finding));
+        findings.retain(|finding| !is_uses(&finding.path) || stands(finding));
         findings.iter().map(|finding| place::finding(finding, &self.root, source)).collect()
     }
 
     fn check_expressions(&self, problems: &mut Problems) {
         let (sandbox, inputs) = (Sandbox::operator(), self.spec.inputs.as_ref());
         let source = problems.source();
-        let nodes = match self.root.find(&["nodes"]).map(|nodes| &nodes.kind) {
-            Some(Kind::Map(entries)) => entries.as_slice(),
-            _ => &[],
-        };
         let mut templates = Vec::new();
-        for entry in nodes {
+        for Member { at: node, within, itself } in every(&self.root) {
+            let given = |within: bool| if within { expressions::GIVEN_WITHIN } else { expressions::GIVEN };
             let at = |keys: &[&str]| {
-                let path = format!("nodes.{}.{}", entry.key, keys.join("."));
-                entry.value.find(keys).map(|node| At { node, path })
+                let path = format!("{}.{}", node.path, keys.join("."));
+                node.node.find(keys).map(|node| At { node, path })
             };
-            if let Some(found) = at(&["if"]).and_then(|at| expressions::in_condition(&at, &source)) {
-                expressions::check(&found, inputs, &sandbox, problems);
+            let conditions = [(at(&["if"]), within), (at(&["repeat", "until"]), true)];
+            for (at, within) in conditions {
+                if let Some(found) = at.and_then(|at| expressions::in_condition(&at, &source)) {
+                    expressions::check(&found, inputs, given(within), &sandbox, problems);
+                }
             }
-            templates.extend(at(&["with"]).into_iter().chain(at(&["compensate", "with"])));
+            let each = at(&["for_each"]).map(|at| (at, given(within)));
+            let rest = [at(&["with"]), at(&["compensate", "with"]), at(&["outputs"])];
+            templates.extend(each.into_iter().chain(rest.into_iter().flatten().map(|at| (at, given(itself)))));
         }
         let outputs = self.root.find(&["outputs"]);
-        templates.extend(outputs.map(|node| At { node, path: "outputs".to_owned() }));
-        for at in templates {
-            expressions::check_template(&at, inputs, &sandbox, problems);
+        templates.extend(outputs.map(|node| (At { node, path: "outputs".to_owned() }, expressions::GIVEN)));
+        for (at, given) in templates {
+            expressions::check_template(&at, inputs, given, &sandbox, problems);
         }
     }
+}
+
+/// Whether a finding is about the name of an action, of the node itself or of one within it.
+fn is_uses(path: &str) -> bool {
+    path == "uses" || path.ends_with("/uses") && !path.ends_with("compensate/uses")
 }
 
 /// Whether a problem of the graph is there only because of another one that has been told.

@@ -8,6 +8,7 @@ use super::node::node;
 use crate::document::decode::At;
 use crate::document::diagnostic::Problems;
 use crate::document::keys;
+use crate::document::source::Span;
 use crate::document::tree::Node;
 
 pub(super) const ON_FAILURE: [(&str, OnFailure); 2] =
@@ -39,21 +40,35 @@ pub(super) fn lower(root: &Node, problems: &mut Problems) -> Option<(WorkflowSpe
     }
     let mut nameless = Vec::new();
     let nodes = fields.need(problems, "nodes", "a map of named nodes, each with 'uses'");
-    let Some(entries) = nodes.and_then(|at| at.entries(problems)) else { return Some((spec, nameless)) };
+    let Some(at) = nodes else { return Some((spec, nameless)) };
+    spec.nodes = members(at, fields.key_span("nodes"), &mut nameless, problems);
+    Some((spec, nameless))
+}
+
+/// The nodes of a map of them.
+pub(super) fn members(
+    at: &At<'_>,
+    key: Option<Span>,
+    nameless: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Vec<NodeSpec> {
+    let (mut nodes, mut named) = (Vec::new(), true);
+    let Some(entries) = at.entries(problems) else { return nodes };
     for (entry, at) in entries {
         match NodeName::new(&entry.key) {
             // A node that is nothing at all stays known by its name, so that what needs it is not wrong as well.
-            Ok(name) => spec.nodes.extend(node(name.clone(), &at, problems).or_else(|| nothing(name))),
+            Ok(name) => nodes.extend(node(name.clone(), &at, problems).or_else(|| nothing(name))),
             Err(error) => {
                 problems.error(entry.key_span, &at.path, error);
                 nameless.push(entry.key.to_string());
+                named = false;
             }
         }
     }
-    if let (true, true, Some(span)) = (spec.nodes.is_empty(), nameless.is_empty(), fields.key_span("nodes")) {
-        problems.error(span, "nodes", "must hold at least one node");
+    if let (true, true, Some(span)) = (nodes.is_empty(), named, key) {
+        problems.error(span, &at.path, "must hold at least one node");
     }
-    Some((spec, nameless))
+    nodes
 }
 
 fn nothing(name: NodeName) -> Option<NodeSpec> {

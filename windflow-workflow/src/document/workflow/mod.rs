@@ -1,5 +1,6 @@
 //! Workflow files.
 
+mod block;
 mod file;
 mod inputs;
 mod lower;

@@ -3,7 +3,8 @@
 use windflow_core::workflow::{Compensate, Join, NodeSpec, OnUnknown, Piece, Retry, pieces};
 use windflow_core::{ActionName, ErrorClass, NodeName};
 
-use crate::document::decode::At;
+use super::block;
+use crate::document::decode::{At, Fields};
 use crate::document::diagnostic::Problems;
 use crate::document::keys;
 
@@ -15,18 +16,16 @@ pub(super) const CLASSES: [(&str, ErrorClass); 2] =
 /// A node; what is wrong in it is left out, so that the rest can be checked.
 pub(super) fn node(name: NodeName, at: &At<'_>, problems: &mut Problems) -> Option<NodeSpec> {
     let fields = at.fields(problems, "a node", keys::NODE, keys::NODE_LATER)?;
-    let uses = fields
-        .need(problems, "uses", "name the action it performs, such as 'uses: shell'")
-        .and_then(|at| at.name(problems, ActionName::new));
-    // Known to be a name; it only stands in until the problem just noted is reported.
-    let uses = uses.or_else(|| ActionName::new("_").ok())?;
-    let mut spec = NodeSpec::new(name, uses);
     if let Some(at) = fields.get("description") {
         at.text(problems);
     }
-    if let Some(at) = fields.get("with") {
-        spec.with = at.node.to_value();
-    }
+    let mut spec = match block::holds(at.node) {
+        true => block::holding(name, &fields, problems)?,
+        false => {
+            block::refuse(&fields, block::OF_BLOCKS, "a node that performs an action once", problems);
+            acting(name, &fields, problems)?
+        }
+    };
     if let Some(at) = fields.get("needs").filter(|at| !at.is_null()) {
         spec.needs = at.one_or_many().iter().filter_map(|at| at.name(problems, NodeName::new)).collect();
     }
@@ -34,9 +33,23 @@ pub(super) fn node(name: NodeName, at: &At<'_>, problems: &mut Problems) -> Opti
     if let Some(join) = fields.get("join").and_then(|at| at.choice(problems, &JOINS)) {
         spec.join = join;
     }
+    spec.deadline = fields.get("deadline").and_then(|at| at.duration(problems));
+    Some(spec)
+}
+
+/// What a node does that performs an action: which, with what, and how it is tried again and undone.
+pub(super) fn acting(name: NodeName, fields: &Fields<'_>, problems: &mut Problems) -> Option<NodeSpec> {
+    let uses = fields
+        .need(problems, "uses", "name the action it performs, such as 'uses: shell'")
+        .and_then(|at| at.name(problems, ActionName::new));
+    // Known to be a name; it only stands in until the problem just noted is reported.
+    let uses = uses.or_else(|| ActionName::new("_").ok())?;
+    let mut spec = NodeSpec::new(name, uses);
+    if let Some(at) = fields.get("with") {
+        spec.with = at.node.to_value();
+    }
     spec.retry = fields.get("retry").and_then(|at| retry(at, problems)).map(Box::new);
     spec.timeout = fields.get("timeout").and_then(|at| at.duration(problems));
-    spec.deadline = fields.get("deadline").and_then(|at| at.duration(problems));
     if let Some(on_unknown) = fields.get("on_unknown").and_then(|at| at.choice(problems, &ON_UNKNOWN)) {
         spec.on_unknown = on_unknown;
     }
@@ -45,7 +58,7 @@ pub(super) fn node(name: NodeName, at: &At<'_>, problems: &mut Problems) -> Opti
 }
 
 /// `if:` with or without `${{ }}`: one expression.
-fn condition(at: &At<'_>, problems: &mut Problems) -> Option<String> {
+pub(super) fn condition(at: &At<'_>, problems: &mut Problems) -> Option<String> {
     let Some(text) = at.raw() else { return at.expected(problems, "an expression such as ${{ inputs.x }}") };
     match pieces(text).as_deref() {
         Ok([Piece::Text(text) | Piece::Expression(text)]) => Some(text.trim().to_owned()),
@@ -61,7 +74,7 @@ fn condition(at: &At<'_>, problems: &mut Problems) -> Option<String> {
 }
 
 /// `retry: 3`, `retry: never`, or a map.
-fn retry(at: &At<'_>, problems: &mut Problems) -> Option<Retry> {
+pub(super) fn retry(at: &At<'_>, problems: &mut Problems) -> Option<Retry> {
     const ATTEMPTS: (u64, u64) = (1, 1_000);
     let attempts = |at: &At<'_>, problems: &mut Problems| {
         at.whole(problems, ATTEMPTS.0, ATTEMPTS.1).and_then(|number| u32::try_from(number).ok())
@@ -93,7 +106,7 @@ fn retry(at: &At<'_>, problems: &mut Problems) -> Option<Retry> {
 }
 
 /// `compensate: nothing`, or a map with an action, or one with `retry` alone.
-fn compensate(at: &At<'_>, problems: &mut Problems) -> Option<Compensate> {
+pub(super) fn compensate(at: &At<'_>, problems: &mut Problems) -> Option<Compensate> {
     match at.raw() {
         Some("nothing") => return Some(Compensate::Nothing),
         Some(text) => {

@@ -2,6 +2,7 @@
 
 use windflow_core::workflow::{Finding, Problem, Severity as CoreSeverity, members, references};
 
+use super::block::written;
 use crate::document::decode::At;
 use crate::document::diagnostic::{Diagnostic, Severity};
 use crate::document::expressions::{Found, in_condition, in_template};
@@ -10,6 +11,9 @@ use crate::document::tree::{Kind, Node};
 
 /// A problem of the engine's validation, located as precisely as its words allow.
 pub(super) fn problem(problem: &Problem, root: &Node, source: &Source) -> Diagnostic {
+    let mut problem = problem.clone();
+    problem.path = written(&problem.path, root);
+    let problem = &problem;
     let (at, path) = place(problem, root, source);
     Diagnostic { hint: problem.hint.clone(), ..Diagnostic::new(source.name(), at, path, &problem.message) }
 }
@@ -19,10 +23,23 @@ fn place(problem: &Problem, root: &Node, source: &Source) -> (Position, String) 
     let parts: Vec<&str> = problem.path.split('.').collect();
     let Some(node) = root.find(&parts) else { return key() };
     let at = At { node, path: problem.path.clone() };
-    match parts.as_slice() {
+    // Only the last of the nodes within each other counts.
+    let last = parts.len().saturating_sub(match parts.as_slice() {
+        [.., "nodes", _, "compensate", "with"] | [.., "nodes", _, "repeat", "until"] => 4,
+        [.., "nodes", _, _] => 3,
+        [.., "outputs"] => 1,
+        _ => parts.len(),
+    });
+    match &parts[last..] {
         ["nodes", _, "needs"] => needed(&problem.message, &at).unwrap_or_else(key),
-        ["nodes", _, "if"] => read(&problem.message, in_condition(&at, source).into_iter()).unwrap_or_else(key),
-        ["nodes", _, "with"] | ["nodes", _, "compensate", "with"] | ["outputs"] => {
+        ["nodes", _, "if"] | ["nodes", _, "repeat", "until"] => {
+            read(&problem.message, in_condition(&at, source).into_iter()).unwrap_or_else(key)
+        }
+        ["nodes", _, "with" | "for_each" | "outputs"] | ["nodes", _, "compensate", "with"] | ["outputs"] => {
+            read(&problem.message, in_template(&at, std::slice::from_ref(source)).0.into_iter()).unwrap_or_else(key)
+        }
+        // What is read within a node that holds others.
+        _ if problem.message.starts_with("reads ") => {
             read(&problem.message, in_template(&at, std::slice::from_ref(source)).0.into_iter()).unwrap_or_else(key)
         }
         _ => match &node.kind {
@@ -67,6 +84,7 @@ pub(super) fn finding(finding: &Finding, root: &Node, source: &Source) -> Diagno
             path.push_str(&part.replace("~1", "/").replace("~0", "~"));
         }
     }
+    let path = written(&path, root);
     let severity = match finding.severity {
         CoreSeverity::Error => Severity::Error,
         CoreSeverity::Warning => Severity::Warning,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use windflow_core::workflow::{Compensate, did_you_mean};
 use windflow_core::{ActionName, TargetName};
 
+use super::block::written;
 use super::file::Opened;
 use crate::document::diagnostic::Diagnostic;
 use crate::document::source::Source;
@@ -37,16 +38,23 @@ impl Opened {
                 let known = || targets.iter().map(TargetName::as_str);
                 let hint = did_you_mean(name, known());
                 let hint = hint.unwrap_or_else(|| format!("known: {}", known().collect::<Vec<_>>().join(", ")));
+                let path = written(&path, &self.root);
                 let written = self.root.find(&path.split('.').collect::<Vec<_>>());
                 let at = written.map_or_else(|| self.root.locate(&path), |node| node.span).start;
                 let message = format!("there is no target '{name}'");
                 wrong.push(Diagnostic::new(source.name(), at, path, message).with_hint(hint));
             }
         };
-        for node in &self.spec.nodes {
-            look(&node.uses, &node.with, &format!("nodes.{}.with", node.name));
-            if let Some(Compensate::Action { uses, with, .. }) = node.compensate.as_deref() {
-                look(uses, with, &format!("nodes.{}.compensate.with", node.name));
+        let mut open = vec![(self.spec.nodes.as_slice(), String::new())];
+        while let Some((nodes, of)) = open.pop() {
+            for node in nodes {
+                let at = format!("{of}nodes.{}", node.name);
+                look(&node.uses, &node.with, &format!("{at}.with"));
+                if let Some(Compensate::Action { uses, with, .. }) = node.compensate.as_deref() {
+                    look(uses, with, &format!("{at}.compensate.with"));
+                }
+                let inner = node.body.iter().flat_map(|body| body.workflows());
+                open.extend(inner.map(|(place, block)| (block.nodes.as_slice(), format!("{at}.{place}."))));
             }
         }
         wrong
