@@ -59,8 +59,13 @@ async fn ask_once(
             Some(held) => format!("not taken in yet: {}", holder::sentence(held)),
             None => "nobody drives it now".to_owned(),
         };
-        let run = Tail::read(store, id).await?;
-        let resume = report::driving(&run, &format!("windflow resume {id}"));
+        // Whoever drives the run that has started it drives it, too.
+        let mut root = id.clone();
+        while let Some(parent) = store.summary(&root).await?.and_then(|summary| summary.parent) {
+            root = parent;
+        }
+        let run = Tail::read(store, &root).await?;
+        let resume = report::driving(&run, &format!("windflow resume {root}"));
         project.output.text(format!("{how}\nnext:\n  {resume}    # drive it"));
     }
     Ok(Exit::Success)

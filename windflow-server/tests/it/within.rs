@@ -64,3 +64,27 @@ nodes:
     world.expect(0, "resume r --allow-shell");
     assert_eq!(world.state("r").as_deref(), Some("succeeded"));
 }
+
+#[test]
+fn what_a_run_has_started_is_asked_by_its_own_name_and_goes_on_with_it() {
+    let text = "name: w
+nodes:
+  each:
+    for_each: { a: 1, b: 2 }
+    nodes:
+      ask: { uses: approve, with: { message: \"${{ key }}?\" } }
+";
+    let world = World::with("w.yaml", text);
+    let run = world.start("run w.yaml --run-id r");
+    world.until_state("r~each~1", "waiting");
+    world.until_state("r~each~0", "waiting");
+    run.signal(rustix::process::Signal::KILL);
+    drop(run);
+    let done = world.expect(0, "runs approve r~each~0 ask");
+    assert!(done.out.contains("windflow resume r  "), "{}", done.out);
+    world.expect(0, "runs approve r~each~1 ask --reject");
+    let done = world.expect(3, "resume r");
+    assert!(done.err.contains("its run 'r~each~1' is compensated: ask: rejected by"), "{}", done.err);
+    let states = world.expect(0, "runs list --of r");
+    assert_eq!(states.out.matches("compensated").count(), 2, "{}", states.out);
+}
