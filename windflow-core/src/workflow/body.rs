@@ -60,7 +60,7 @@ pub enum Body {
         #[serde(default, with = "millis", skip_serializing_if = "Duration::is_zero")]
         every: Duration,
     },
-    /// One run of the block whose case equals the node's `with`. The node's output is its, `null` when there is no such
+    /// One run of the block whose case equals the node's `with`; a number or a boolean equals its text as well. The node's output is its, `null` when there is no such
     /// case and no other.
     Switch {
         /// The cases: what `with` must be, and the block; the first that fits counts.
@@ -140,7 +140,11 @@ impl Body {
     pub fn chosen(&self, input: &Value) -> Option<usize> {
         match self {
             Self::Switch { cases, otherwise } => {
-                let case = cases.iter().position(|case| case.is == *input);
+                let text = match input {
+                    Value::Number(_) | Value::Bool(_) => Some(Value::from(input.to_string())),
+                    _ => None,
+                };
+                let case = cases.iter().position(|case| case.is == *input || Some(&case.is) == text.as_ref());
                 case.or(otherwise.as_ref().map(|_| cases.len()))
             }
             _ => Some(0),

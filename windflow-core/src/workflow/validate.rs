@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::body::{Body, MAX_CHILDREN, MAX_DEPTH, depth};
 use super::expression::{references, template_references};
 use super::graph::{Adjacency, order};
 use super::problem::{HINTED, Problem, did_you_mean};
 use super::spec::{Compensate, NodeSpec, WorkflowSpec};
-use super::{Join, Retry};
+use super::{InputSpec, Join, Retry};
 use crate::id::{NodeIndex, NodeName};
 
 /// The most nodes one workflow may have.
@@ -198,6 +200,11 @@ fn bodies(node: &NodeSpec, body: &Body, problems: &mut Vec<Problem>) {
         }
         _ => {}
     }
+    if let Body::Call { workflow } = body
+        && let Some(inputs) = &workflow.inputs
+    {
+        inputs_of_call(node, inputs, problems);
+    }
     for (place, inner) in body.workflows() {
         let Err(found) = check(inner) else { continue };
         problems.extend(
@@ -205,6 +212,27 @@ fn bodies(node: &NodeSpec, body: &Body, problems: &mut Vec<Problem>) {
                 .into_iter()
                 .map(|problem| Problem { path: format!("nodes.{}.{place}.{}", node.name, problem.path), ..problem }),
         );
+    }
+}
+
+/// What a node gives to the workflow it calls, as far as that is known before it runs.
+fn inputs_of_call(node: &NodeSpec, inputs: &BTreeMap<String, InputSpec>, problems: &mut Vec<Problem>) {
+    let path = || format!("nodes.{}.with", node.name);
+    let none = serde_json::Map::new();
+    let given = match &node.with {
+        Value::Object(given) => given,
+        Value::Null => &none,
+        // It comes to a map, or it does not: that is told then.
+        Value::String(text) if text.contains("${{") => return,
+        _ => return problems.push(Problem::new(path(), "must be a map of the inputs of the workflow it calls")),
+    };
+    for name in given.keys().filter(|name| !inputs.contains_key(*name)) {
+        let mut problem = Problem::new(path(), format_args!("the workflow it calls has no input '{name}'"));
+        problem.hint = did_you_mean(name, inputs.keys().map(String::as_str));
+        problems.push(problem);
+    }
+    for (name, _) in inputs.iter().filter(|(name, input)| input.default.is_none() && !given.contains_key(*name)) {
+        problems.push(Problem::new(path(), format_args!("the workflow it calls must be given '{name}'")));
     }
 }
 

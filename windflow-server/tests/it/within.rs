@@ -88,3 +88,69 @@ nodes:
     let states = world.expect(0, "runs list --of r");
     assert_eq!(states.out.matches("compensated").count(), 2, "{}", states.out);
 }
+
+#[test]
+fn a_workflow_calls_that_of_another_file_and_does_the_case_that_fits() {
+    let outer = "name: outer
+inputs: { env: { type: string, default: dev }, n: { type: integer, default: 2 } }
+nodes:
+  pick:
+    switch: ${{ inputs.env }}
+    cases:
+      dev: { nodes: { a: { uses: script, with: { script: '\"a\"' } } }, outputs: { said: \"${{ nodes.a.output }}\" } }
+      prod: { nodes: { b: { uses: script, with: { script: '\"b\"' } } }, outputs: { said: \"${{ nodes.b.output }}\" } }
+    default: { nodes: { c: { uses: script, with: { script: throw 1 } } } }
+  each:
+    needs: pick
+    for_each: [1, 2]
+    call: inner/inner.yaml
+    with: { n: \"${{ item + inputs.n }}\" }
+outputs: { pick: \"${{ nodes.pick.output.said }}\", each: \"${{ nodes.each.output }}\" }
+";
+    let inner = "name: inner
+inputs: { n: integer }
+nodes: { x: { uses: script, with: { script: \"${{ inputs.n }} * 10\" } } }
+outputs: { n: \"${{ nodes.x.output }}\" }
+";
+    let world = World::with("w.yaml", outer);
+    std::fs::create_dir(world.dir.join("inner")).unwrap();
+    world.write("inner/inner.yaml", inner);
+    let done = world.expect(0, "run w.yaml --run-id r --json");
+    assert!(done.out.contains(r#""output":{"each":[{"n":30},{"n":40}],"pick":"a"}"#), "{}", done.out);
+    let done = world.expect(0, "run w.yaml --input env=prod --json");
+    assert!(done.out.contains(r#""pick":"b""#), "{}", done.out);
+    let done = world.expect(3, "run w.yaml --input env=none");
+    assert!(done.err.contains("pick~0' is compensated: c: "), "{}", done.err);
+
+    for (wrong, told) in [
+        (
+            outer.replace("with: { n: ", "with: { m: "),
+            "w.yaml:14:5: nodes.each.with: the workflow it calls has no input 'm'",
+        ),
+        (
+            outer.replace("inner/inner.yaml", "inner/none.yaml"),
+            "w.yaml:13:11: nodes.each.call: the workflow file 'inner/none.yaml' cannot be used",
+        ),
+        (
+            outer.replace("inner/inner.yaml", "w.yaml"),
+            "w.yaml:13:11: nodes.each.call: calls a workflow that calls this one",
+        ),
+        (
+            outer.replace("uses: script, with: { script: '\"b\"' }", "uses: scrip"),
+            "nodes.pick.cases.prod.nodes.b.uses: there is no action 'scrip'",
+        ),
+        (outer.replace("nodes.b.output", "nodes.a.output"), "nodes.pick.cases.prod.outputs.said: reads 'nodes.a'"),
+        (
+            outer.replace("switch: ${{ inputs.env }}", "switch: ${{ inputs.evn }}"),
+            "w.yaml:5:24: nodes.pick.switch: reads 'inputs.evn'",
+        ),
+    ] {
+        world.write("w.yaml", &wrong);
+        let done = world.expect(64, "validate w.yaml");
+        assert!(done.out.contains(told) || done.err.contains(told), "{told}\n{}\n{}", done.out, done.err);
+    }
+    world.write("w.yaml", outer);
+    world.write("inner/inner.yaml", &inner.replace("inputs.n", "inputs.m"));
+    let done = world.expect(64, "validate w.yaml");
+    assert!(done.out.contains("inner.yaml:3:") && done.out.contains("there is no such input"), "{}", done.out);
+}

@@ -42,13 +42,13 @@ pub(crate) const NODE: &[&str] = &[
     "nodes",
     "outputs",
     "on_failure",
+    "switch",
+    "cases",
+    "default",
+    "call",
 ];
-/// Keys of `repeat`.
-pub(crate) const REPEAT: &[&str] = &["until", "max", "every"];
 pub(crate) const NODE_LATER: &[Later] = &[
-    ("workflow", "workflows of other files are not offered yet; write their nodes out, under 'nodes'"),
-    ("call", "workflows of other files are not offered yet; write their nodes out, under 'nodes'"),
-    ("switch", "'switch' is not offered yet; give each case a node of its own, with 'if'"),
+    ("workflow", "is not a key of a node; write 'call: FILE'"),
     ("steps", "is not a key of a node; nodes within it stand under 'nodes', a map of named nodes"),
     ("run", "is not a key of a node; write 'uses: shell' and give the command in 'with'"),
     ("depends_on", "is not a key of a node; write 'needs'"),
@@ -58,6 +58,12 @@ pub(crate) const NODE_LATER: &[Later] = &[
     ("env", "is not a key of a node; an action's environment, if it takes one, stands in its 'with'"),
     ("retries", "is not a key of a node; write 'retry: 3' or 'retry: { max_attempts: 3 }'"),
 ];
+
+/// Keys of `repeat`.
+pub(crate) const REPEAT: &[&str] = &["until", "max", "every"];
+
+/// Keys of one case of a `switch`.
+pub(crate) const CASE: &[&str] = &["nodes", "outputs", "on_failure"];
 
 /// Keys of `retry`.
 pub(crate) const RETRY: &[&str] = &["max_attempts", "initial", "factor", "cap", "on"];

@@ -1,10 +1,10 @@
 //! Documents from files, with the files they name.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use windflow_core::workflow::{Compensate, NodeSpec, Piece, did_you_mean, pieces};
+use windflow_core::workflow::{Body, Compensate, MAX_DEPTH, NodeSpec, Piece, WorkflowSpec, did_you_mean, pieces};
 use windflow_core::{ActionName, SecretSources};
 
 use super::decode::At;
@@ -15,7 +15,7 @@ use super::reader::check_text;
 use super::source::Source;
 use super::stack::{StackDocument, StackFiles};
 use super::tree::{Kind, Node};
-use super::workflow::{Opened, WorkflowDocument};
+use super::workflow::{Opened, WorkflowDocument, blocks};
 use crate::environment::Environment;
 
 /// Reads a workflow from a file and pins what it names: where a node that deploys says `with: { stack: FILE }`, or a list of
@@ -51,6 +51,22 @@ pub(super) fn open_workflow(
     environment: &Environment,
     limits: &Limits,
     secrets: Option<&SecretSources>,
+) -> Result<Loaded, Diagnostics> {
+    open_called(path, environment, limits, secrets, &mut Calls { chain: Vec::new(), left: limits.max_files })
+}
+
+/// The workflows that are being read, each called by the one before, and how many more may be.
+struct Calls {
+    chain: Vec<PathBuf>,
+    left: usize,
+}
+
+fn open_called(
+    path: &Path,
+    environment: &Environment,
+    limits: &Limits,
+    secrets: Option<&SecretSources>,
+    calls: &mut Calls,
 ) -> Result<Loaded, Diagnostics> {
     let file = path.to_string_lossy();
     let text = read_text(path, &file, environment, limits)?;
@@ -89,14 +105,72 @@ pub(super) fn open_workflow(
                 pin(uses, tree.node.find(&["compensate", "with"]), "compensate.", with);
             }
             if let Some(body) = node.body.as_deref_mut() {
-                // The one node that a node stands for is written in its place.
-                let of = if tree.node.get("nodes").is_some() { &tree } else { &of };
-                let blocks = body.workflows_mut().into_iter();
-                open.extend(blocks.map(|block| (block.nodes.as_mut_slice(), of.clone())));
+                if let (Body::Call { workflow }, Some(named)) = (&mut *body, tree.node.get("call")) {
+                    let at = At { node: &named.value, path: format!("{}.call", tree.path) };
+                    match called(path, &at, environment, limits, secrets, calls) {
+                        Ok(Some(spec)) => **workflow = spec,
+                        Ok(None) => {}
+                        Err((message, wrong)) => {
+                            at.error(&mut problems, message);
+                            others = std::mem::take(&mut others).merge(wrong);
+                        }
+                    }
+                    continue;
+                }
+                let places = blocks(&tree, &of).into_iter();
+                open.extend(body.workflows_mut().into_iter().map(|block| block.nodes.as_mut_slice()).zip(places));
             }
         }
     }
     Ok(Loaded { problems, opened, others })
+}
+
+/// The workflow of a file that another calls: what stands in the node, or what to say there, and of the file.
+fn called(
+    caller: &Path,
+    at: &At<'_>,
+    environment: &Environment,
+    limits: &Limits,
+    secrets: Option<&SecretSources>,
+    calls: &mut Calls,
+) -> Result<Option<WorkflowSpec>, (String, Diagnostics)> {
+    let said = |message: &str| (message.to_owned(), Diagnostics::default());
+    let Some(name) = at.raw() else { return Ok(None) };
+    if name.contains("${{") {
+        return Err(said("cannot be an expression: what is called is pinned to the run before it starts"));
+    }
+    let path = caller.parent().unwrap_or(Path::new("")).join(name);
+    let whole = environment.resolve(&path);
+    if calls.chain.contains(&whole) || environment.resolve(caller) == whole {
+        return Err(said("calls a workflow that calls this one"));
+    }
+    if calls.chain.len() + 2 > MAX_DEPTH {
+        return Err((
+            format!("is called too deep: workflows call one another at most {MAX_DEPTH} deep"),
+            Diagnostics::default(),
+        ));
+    }
+    let Some(left) = calls.left.checked_sub(1) else {
+        let most = limits.max_files;
+        return Err((format!("is one file too many: a workflow calls at most {most} in all"), Diagnostics::default()));
+    };
+    calls.left = left;
+    calls.chain.push(environment.resolve(caller));
+    let read = open_called(&path, environment, limits, secrets, calls).and_then(|loaded| {
+        let Loaded { mut problems, opened, others } = loaded;
+        if let Some(secrets) = secrets {
+            opened.check_secrets(secrets, &mut problems);
+        }
+        match opened.finish(&mut problems) {
+            Some(document) if others.is_empty() => Ok(document.spec().clone()),
+            _ => Err(problems.into_diagnostics().merge(others)),
+        }
+    });
+    calls.chain.pop();
+    read.map(Some).map_err(|wrong| {
+        let first = wrong.as_slice().first().map(ToString::to_string).unwrap_or_default();
+        (format!("the workflow file '{name}' cannot be used: {first}"), wrong)
+    })
 }
 
 /// A node of a map of them, by its name.

@@ -58,7 +58,7 @@ pub fn schema() -> Value {
     workflow.insert(
         "$defs".to_owned(),
         json!({
-            "input": input(), "node": node(), "repeat": repeat(), "retry": retry(), "compensate": compensate(), "duration": {
+            "input": input(), "node": node(), "repeat": repeat(), "case": case(), "retry": retry(), "compensate": compensate(), "duration": {
                 "description": "A duration such as 500ms, 30s, 5m or 1h30m.",
                 "type": ["string", "integer"],
                 "pattern": "^\\s*(0|([0-9]+(\\.[0-9]{1,6})?(d|h|m|s|ms|us|µs))+)\\s*$",
@@ -126,6 +126,26 @@ fn node() -> Value {
             "When one item fails: stop the others and fail (the default), or do all and say of each how it ended.",
         ),
         "repeat" => json!({"$ref": "#/$defs/repeat"}),
+        "switch" => json!({"description": "A value, as a rule ${{ … }}: the case of that name is done."}),
+        "cases" => described(
+            json!({"type": "object", "additionalProperties": {"$ref": "#/$defs/case"}}),
+            "What is done for each value.",
+        ),
+        "default" => json!({"$ref": "#/$defs/case"}),
+        "call" => described(
+            json!({"type": "string", "minLength": 1}),
+            "Another workflow's file, seen from this one; `with` holds its inputs.",
+        ),
+        key => within(key),
+    });
+    let ways = ["uses", "nodes", "switch", "call"].map(|key| json!({"required": [key]}));
+    node.insert("anyOf".to_owned(), json!(ways));
+    Value::Object(node)
+}
+
+/// What a block says: of a node that holds one, and of a case.
+fn within(key: &str) -> Value {
+    match key {
         "nodes" => described(
             json!({
                 "type": "object", "minProperties": 1,
@@ -140,9 +160,11 @@ fn node() -> Value {
             "When one of the nodes within has failed for good: undo all of them (the default), or undo nothing.",
         ),
         _ => json!({}),
-    });
-    node.insert("anyOf".to_owned(), json!([{"required": ["uses"]}, {"required": ["nodes"]}]));
-    Value::Object(node)
+    }
+}
+
+fn case() -> Value {
+    described(Value::Object(object(keys::CASE, &["nodes"], within)), "What is done then.")
 }
 
 fn repeat() -> Value {
@@ -240,6 +262,7 @@ mod tests {
             (&defs["input"]["oneOf"][1], keys::INPUT, "inputs.i"),
             (&defs["retry"]["oneOf"][2], keys::RETRY, "nodes.a.retry"),
             (&defs["repeat"], keys::REPEAT, "nodes.c.repeat"),
+            (&defs["case"], keys::CASE, "nodes.f.default"),
             (&defs["compensate"]["oneOf"][1], keys::COMPENSATE, "nodes.a.compensate"),
         ];
         for (map, known, path) in maps {
@@ -268,7 +291,8 @@ mod tests {
             "name": "x", "inputs": {"i": {"type": "any"}},
             "nodes": {"a": {"uses": "u", "needs": "b", "retry": {}, "compensate": {"uses": "u"}}, "b": {"uses": "u"},
                 "c": {"uses": "u", "repeat": {"until": "true", "max": 1}},
-                "d": {"for_each": [], "nodes": {"e": {"uses": "u"}}}},
+                "d": {"for_each": [], "nodes": {"e": {"uses": "u"}}},
+                "f": {"switch": 1, "cases": {}, "default": {"nodes": {"e": {"uses": "u"}}}}},
         });
         let place = path.split('.').filter(|part| !part.is_empty()).fold(&mut document, |at, part| &mut at[part]);
         place[key] = value.clone();

@@ -1,12 +1,12 @@
-//! Nodes that hold a workflow: `for_each`, `repeat`, or `nodes` of their own.
+//! Nodes that hold a workflow: `for_each`, `repeat`, `switch`, `call`, or `nodes` of their own.
 //!
 //! What is repeated is either a block, a map of `nodes` with `outputs`, or the one action the node itself names: that stands
 //! for a block of one node of the same name.
 
 use std::time::Duration;
 
-use windflow_core::workflow::{Body, Compensate, MAX_CHILDREN, NodeSpec, OnItemFailure, WorkflowSpec};
-use windflow_core::{NodeName, WorkflowName};
+use windflow_core::workflow::{Body, Case, Compensate, MAX_CHILDREN, NodeSpec, OnItemFailure, Retry, WorkflowSpec};
+use windflow_core::{ActionName, NodeName, WorkflowName};
 
 use super::lower::{ON_FAILURE, members};
 use super::node::{acting, compensate, condition, retry};
@@ -22,13 +22,28 @@ pub(super) const ON_ITEM_FAILURE: [(&str, OnItemFailure); 2] =
 const PARALLEL: u32 = 10;
 
 /// Keys that say something only of a node that holds a workflow.
-pub(super) const OF_BLOCKS: &[&str] = &["max_parallel", "on_item_failure", "outputs", "on_failure"];
+pub(super) const OF_BLOCKS: &[&str] = &["max_parallel", "on_item_failure", "outputs", "on_failure", "cases", "default"];
 /// Keys that say something only of an action.
 const OF_ACTIONS: &[&str] = &["uses", "with", "timeout", "on_unknown"];
 
 /// Whether a node holds a workflow.
 pub(in crate::document) fn holds(node: &Node) -> bool {
-    ["for_each", "repeat", "nodes"].iter().any(|key| node.get(key).is_some())
+    ["for_each", "repeat", "nodes", "switch"].iter().any(|key| node.get(key).is_some())
+}
+
+/// Where the nodes of each workflow stand that a node holds, in the engine's order: in itself, in its cases, or, of the one
+/// node that it stands for, where it stands. Nowhere when they are in another file.
+pub(in crate::document) fn blocks<'n>(node: &At<'n>, of: &At<'n>) -> Vec<At<'n>> {
+    let inside = |keys: &[&str]| {
+        let found = node.node.find(keys)?;
+        Some(At { node: found, path: format!("{}.{}", node.path, keys.join(".")) })
+    };
+    if node.node.get("switch").is_some() {
+        let cases = node.node.find(&["cases"]).map(|cases| cases.entries()).unwrap_or_default();
+        let cases = cases.iter().filter_map(|case| inside(&["cases", &case.key]));
+        return cases.chain(inside(&["default"])).collect();
+    }
+    vec![if node.node.get("nodes").is_some() { node.clone() } else { of.clone() }]
 }
 
 /// A node of a file, and whether what it does is done for an item, or in rounds: then it may read `item` and `key`.
@@ -56,6 +71,13 @@ fn collect<'n>(of: &At<'n>, within: bool, all: &mut Vec<Member<'n>>) {
         let itself = within || ["for_each", "repeat"].iter().any(|key| at.node.get(key).is_some());
         all.push(Member { at: at.clone(), within, itself });
         collect(&at, itself, all);
+        if at.node.get("switch").is_some() {
+            for case in blocks(&at, of) {
+                // For what it hands on; it says nothing else that a node says.
+                all.push(Member { at: case.clone(), within: itself, itself });
+                collect(&case, itself, all);
+            }
+        }
     }
 }
 
@@ -75,6 +97,19 @@ pub(in crate::document) fn written(path: &str, root: &Node) -> String {
             }
             "block" => continue,
             "with" if has("for_each") && !inlined => out.push("for_each"),
+            "with" if has("switch") => out.push("switch"),
+            "workflow" if has("call") => out.push("call"),
+            "otherwise" if has("switch") => {
+                out.push("default");
+                at = at.and_then(|node| node.get("default")).map(|entry| &entry.value);
+            }
+            _ if has("switch") && part.starts_with("cases[") => {
+                let nth = part.trim_start_matches("cases[").trim_end_matches(']').parse::<usize>().ok();
+                let cases = at.and_then(|node| node.find(&["cases"])).map(|cases| cases.entries()).unwrap_or_default();
+                let case = nth.and_then(|nth| cases.get(nth));
+                out.extend(["cases"].into_iter().chain(case.map(|case| &*case.key)));
+                at = case.map(|case| &case.value);
+            }
             "until" | "every" if has("repeat") => out.extend(["repeat", part]),
             "max_rounds" if has("repeat") => out.extend(["repeat", "max"]),
             _ => {
@@ -104,24 +139,19 @@ pub(super) fn holding(name: NodeName, fields: &Fields<'_>, problems: &mut Proble
         problems.hinted(span, &at.path, "cannot stand beside 'for_each'", Some(hint));
         return None;
     }
-    let mut block = WorkflowSpec::new(WorkflowName::new(name.as_str()).ok()?);
+    if fields.get("switch").is_some() {
+        return switch(name, fields, problems);
+    }
+    refuse(fields, &["cases", "default"], "a node without 'switch'", problems);
     let mut outer = (None, None);
+    let mut block;
     if is_block {
         refuse(fields, OF_ACTIONS, "a node that holds others; give it to those", problems);
-        // Those without a name are told; nothing can be read of them.
-        block.nodes = members(fields.get("nodes")?, fields.key_span("nodes"), &mut Vec::new(), problems);
-        if let Some(at) = fields.get("outputs").filter(|at| !at.is_null()) {
-            block.outputs = Some(at.node.to_value());
-        }
-        if let Some(on_failure) = fields.get("on_failure").and_then(|at| at.choice(problems, &ON_FAILURE)) {
-            block.on_failure = on_failure;
-        }
-        outer.0 = fields.get("retry").and_then(|at| retry(at, problems)).map(Box::new);
-        outer.1 = fields.get("compensate").and_then(|at| match compensate(at, problems)? {
-            Compensate::Own { .. } => at.expected(problems, "'nothing' or an action: each run undoes itself"),
-            other => Some(Box::new(other)),
-        });
+        refuse(fields, &["call"], "a node that holds others", problems);
+        block = read(&name, fields, problems)?;
+        outer = undoing(fields, problems);
     } else {
+        block = WorkflowSpec::new(WorkflowName::new(name.as_str()).ok()?);
         refuse(fields, &["outputs", "on_failure"], "a node without 'nodes'", problems);
         block.nodes.push(acting(name.clone(), fields, problems)?);
         // Written out, so that a name such as `a-b` is no calculation.
@@ -152,6 +182,73 @@ pub(super) fn holding(name: NodeName, fields: &Fields<'_>, problems: &mut Proble
     let mut spec = NodeSpec::with_body(name, body);
     spec.with = with.unwrap_or_default();
     (spec.retry, spec.compensate) = outer;
+    Some(spec)
+}
+
+/// A block: `nodes`, and what they come to.
+fn read(name: &NodeName, fields: &Fields<'_>, problems: &mut Problems) -> Option<WorkflowSpec> {
+    let mut block = WorkflowSpec::new(WorkflowName::new(name.as_str()).ok()?);
+    // Those without a name are told; nothing can be read of them.
+    let nodes = fields.need(problems, "nodes", "a map of named nodes, each with 'uses'")?;
+    block.nodes = members(nodes, fields.key_span("nodes"), &mut Vec::new(), problems);
+    if let Some(at) = fields.get("outputs").filter(|at| !at.is_null()) {
+        block.outputs = Some(at.node.to_value());
+    }
+    if let Some(on_failure) = fields.get("on_failure").and_then(|at| at.choice(problems, &ON_FAILURE)) {
+        block.on_failure = on_failure;
+    }
+    Some(block)
+}
+
+/// How a node that holds a workflow is tried again as a whole, and undone.
+pub(super) fn undoing(fields: &Fields<'_>, problems: &mut Problems) -> (Option<Box<Retry>>, Option<Box<Compensate>>) {
+    let again = fields.get("retry").and_then(|at| retry(at, problems)).map(Box::new);
+    let undo = fields.get("compensate").and_then(|at| match compensate(at, problems)? {
+        Compensate::Own { .. } => at.expected(problems, "'nothing' or an action: each run undoes itself"),
+        other => Some(Box::new(other)),
+    });
+    (again, undo)
+}
+
+/// `switch: VALUE`, with `cases: { NAME: { nodes: … } }` and `default: { nodes: … }`.
+fn switch(name: NodeName, fields: &Fields<'_>, problems: &mut Problems) -> Option<NodeSpec> {
+    refuse(fields, OF_ACTIONS, "a node with 'switch'; give it to the nodes of its cases", problems);
+    refuse(
+        fields,
+        &["max_parallel", "on_item_failure", "outputs", "on_failure"],
+        "a node with 'switch'; give it to its cases",
+        problems,
+    );
+    refuse(fields, &["for_each", "repeat", "nodes", "call"], "a node with 'switch'", problems);
+    let block = |at: &At<'_>, problems: &mut Problems| {
+        let fields = at.fields(problems, "a case", keys::CASE, &[])?;
+        read(&name, &fields, problems)
+    };
+    let mut cases = Vec::new();
+    let written = fields.need(problems, "cases", "a map from what the value may be to the 'nodes' for it");
+    for (entry, at) in written.and_then(|at| at.entries(problems)).unwrap_or_default() {
+        let block = block(&at, problems)?;
+        cases.push(Case { is: entry.key.to_string().into(), block });
+    }
+    let otherwise = fields.get("default").and_then(|at| block(at, problems)).map(Box::new);
+    let with = fields.get("switch")?.node.to_value();
+    let mut spec = NodeSpec::with_body(name, Body::Switch { cases, otherwise });
+    spec.with = with;
+    (spec.retry, spec.compensate) = undoing(fields, problems);
+    Some(spec)
+}
+
+/// A node that calls the workflow of another file. What stands in for that is put in its place when the file is read.
+pub(super) fn calling(name: NodeName, fields: &Fields<'_>, problems: &mut Problems) -> Option<NodeSpec> {
+    fields.get("call")?.text(problems)?;
+    refuse(fields, &["uses", "timeout", "on_unknown"], "a node that calls a workflow", problems);
+    let mut workflow = WorkflowSpec::new(WorkflowName::new("_").ok()?);
+    workflow.nodes.push(NodeSpec::new(NodeName::new("_").ok()?, ActionName::new("_").ok()?));
+    let mut spec = NodeSpec::with_body(name, Body::Call { workflow: Box::new(workflow) });
+    if let Some(at) = fields.get("with") {
+        spec.with = at.node.to_value();
+    }
+    (spec.retry, spec.compensate) = undoing(fields, problems);
     Some(spec)
 }
 

@@ -190,9 +190,9 @@ impl Opened {
                     expressions::check(&found, inputs, given(within), &sandbox, problems);
                 }
             }
-            let each = at(&["for_each"]).map(|at| (at, given(within)));
+            let each = at(&["for_each"]).into_iter().chain(at(&["switch"])).map(|at| (at, given(within)));
             let rest = [at(&["with"]), at(&["compensate", "with"]), at(&["outputs"])];
-            templates.extend(each.into_iter().chain(rest.into_iter().flatten().map(|at| (at, given(itself)))));
+            templates.extend(each.chain(rest.into_iter().flatten().map(|at| (at, given(itself)))));
         }
         let outputs = self.root.find(&["outputs"]);
         templates.extend(outputs.map(|node| (At { node, path: "outputs".to_owned() }, expressions::GIVEN)));

@@ -8,5 +8,6 @@ mod node;
 mod place;
 mod targets;
 
+pub(super) use block::blocks;
 pub(super) use file::Opened;
 pub use file::WorkflowDocument;

@@ -39,6 +39,9 @@ pub(super) fn node(name: NodeName, at: &At<'_>, problems: &mut Problems) -> Opti
 
 /// What a node does that performs an action: which, with what, and how it is tried again and undone.
 pub(super) fn acting(name: NodeName, fields: &Fields<'_>, problems: &mut Problems) -> Option<NodeSpec> {
+    if fields.get("call").is_some() {
+        return block::calling(name, fields, problems);
+    }
     let uses = fields
         .need(problems, "uses", "name the action it performs, such as 'uses: shell'")
         .and_then(|at| at.name(problems, ActionName::new));

@@ -35,7 +35,7 @@ fn place(problem: &Problem, root: &Node, source: &Source) -> (Position, String) 
         ["nodes", _, "if"] | ["nodes", _, "repeat", "until"] => {
             read(&problem.message, in_condition(&at, source).into_iter()).unwrap_or_else(key)
         }
-        ["nodes", _, "with" | "for_each" | "outputs"] | ["nodes", _, "compensate", "with"] | ["outputs"] => {
+        ["nodes", _, "with" | "for_each" | "switch" | "outputs"] | ["nodes", _, "compensate", "with"] | ["outputs"] => {
             read(&problem.message, in_template(&at, std::slice::from_ref(source)).0.into_iter()).unwrap_or_else(key)
         }
         // What is read within a node that holds others.
