@@ -49,6 +49,18 @@ impl Inner {
         }
     }
 
+    /// Tells whoever drives a run that its inbox has something, and sees to it that it is driven.
+    pub(super) fn poke_own(&self, run: &RunId) {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        match active.get(run) {
+            Some(mailbox) => mailbox.push(Message::Inbox),
+            None => {
+                self.own_insert(run.clone(), Some(Timestamp(0)));
+                self.look.notify_one();
+            }
+        }
+    }
+
     /// Tells the sinks how a run began.
     pub(super) fn emit_first(&self, run: &Run, at: Timestamp, events: &[Event]) {
         if !self.sinks.is_empty() {
@@ -67,20 +79,22 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             let rest = driver.drive(claimed).await;
-            inner.active.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            let is_aside = inner.aside.has(&id, inner.now()); // then it is settled when it is looked at again
+            {
+                // Under the lock, as in `poke_own`: what it is asked comes before this, and is seen here, or after it.
+                let mut active = inner.active.lock().unwrap_or_else(PoisonError::into_inner);
+                active.remove(&id);
+                let asked = mailbox.take().iter().any(|message| matches!(message, Message::Inbox));
+                if rest.over && !asked && inner.drive == Drive::Own && !is_aside {
+                    // Nothing more will come of it, and to ask the store would cost as much as one of its steps.
+                    inner.own_remove(&id);
+                } else if !is_aside {
+                    inner.own_insert(id.clone(), if asked { Some(Timestamp(0)) } else { rest.wake_at });
+                    // What came in while it was being given back must not wait for the next hint.
+                    inner.look.notify_one();
+                }
+            }
             inner.hub.rest(&id);
-            let asked = mailbox.take().iter().any(|message| matches!(message, Message::Inbox));
-            if inner.aside.has(&id, inner.now()) {
-                return; // and when it is looked at again is settled
-            }
-            if rest.over && !asked && inner.drive == Drive::Own {
-                // Nothing more will come of it, and to ask the store would cost as much as one of its steps.
-                inner.own_remove(&id);
-            } else {
-                inner.own_insert(id, if asked { Some(Timestamp(0)) } else { rest.wake_at });
-                // What came in while it was being given back must not wait for the next hint.
-                inner.look.notify_one();
-            }
         });
     }
 

@@ -3,7 +3,7 @@
 
 use super::driver::{Driver, End};
 use crate::hash::ContentHash;
-use crate::id::Principal;
+use crate::id::{Principal, RunId};
 use crate::planted::{Bug, is_planted};
 use crate::run::{Ask, Event, Request, Run, Told};
 use crate::store::{Blob, Lease, NewRun, Submission};
@@ -71,7 +71,7 @@ impl Driver {
                 }
                 Event::Finished { .. } | Event::Stuck { .. } => kin.submissions.extend(self.told(at)),
                 // What it cannot do its parent must not wait for.
-                Event::RequestRefused { principal, .. } if self.is_from_parent(principal) => {
+                Event::RequestRefused { principal, .. } if self.run.is_parent(principal) => {
                     kin.submissions.extend(self.told(at));
                 }
                 _ => {}
@@ -80,11 +80,7 @@ impl Driver {
         Ok(kin)
     }
 
-    fn is_from_parent(&self, principal: &Principal) -> bool {
-        self.run.parent().is_some_and(|parent| *principal == Principal::run(&parent.run))
-    }
-
-    fn word(&self, run: crate::id::RunId, request: Request, at: Timestamp) -> Submission {
+    fn word(&self, run: RunId, request: Request, at: Timestamp) -> Submission {
         Submission { run, request, principal: Principal::run(self.run.id()), dedup: None, at }
     }
 
@@ -126,11 +122,11 @@ impl Driver {
             self.inner.spawn(lease, run, false);
         }
         for Submission { run, .. } in &kin.submissions {
-            if self.run.parent().is_none_or(|parent| parent.run != *run) {
+            match self.run.parent() {
+                Some(parent) if parent.run == *run => self.inner.poke(run),
                 // A child that was over is nobody's to look after; and now it has something to do.
-                self.inner.own_insert(run.clone(), Some(Timestamp(0)));
+                _ => self.inner.poke_own(run),
             }
-            self.inner.poke(run);
         }
     }
 }

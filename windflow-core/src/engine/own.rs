@@ -49,8 +49,10 @@ impl Inner {
             // Nor is one that waits and was asked something a moment ago.
             let asked = self.store.asked(&self.namespace, DUE).await?;
             let listed: HashSet<&RunId> = due.iter().collect();
-            let own = |run: &RunId| self.own().0.contains_key(run) && !listed.contains(run) && !self.is_active(run);
-            let more: Vec<RunId> = asked.into_iter().filter(own).collect();
+            // One lock after the other: elsewhere this one is taken within that of the active runs.
+            let own = |run: &RunId| self.own().0.contains_key(run);
+            let asked = asked.into_iter().filter(|run| own(run));
+            let more: Vec<RunId> = asked.filter(|run| !listed.contains(run) && !self.is_active(run)).collect();
             due.extend(more);
         }
         // What should be due by what is known here and is not: it is over, somebody else drives it, or has.
@@ -66,7 +68,18 @@ impl Inner {
                         due.push(run); // a claim tells whether somebody holds it
                     }
                 }
-                _ => self.own_remove(&run),
+                None => self.own_remove(&run),
+                Some(_) => {
+                    // In this order: what it was asked since it was looked for is in its inbox before it is looked after.
+                    self.own_remove(&run);
+                    let asked = self.store.inbox(&run).await.map(|inbox| !inbox.is_empty());
+                    if !matches!(asked, Ok(false)) {
+                        self.own_insert(run.clone(), Some(Timestamp(0)));
+                    }
+                    if asked? {
+                        due.push(run);
+                    }
+                }
             }
         }
         Ok(due)

@@ -134,7 +134,9 @@ impl Run {
             Input::Compensated { node, attempt, result } if advance.is_undoing(node, attempt) => {
                 advance.compensated(node, result)?;
             }
-            Input::Asked { request: Request::Told { node, place, run, told }, .. } => {
+            Input::Asked { request: Request::Told { node, place, run, told }, principal }
+                if principal == Principal::run(&run) =>
+            {
                 advance.child_told(node, place, &run, *told)?;
             }
             Input::Ended { .. } | Input::Compensated { .. } => {}

@@ -211,14 +211,8 @@ impl Run {
             Event::Resolved { node, resolution, reason, .. } => self.fold_resolved(*node, resolution, reason),
             Event::Reopened { nodes, .. } => self.fold_reopened(nodes)?,
             Event::RequestRefused { .. } => {}
-            Event::ChildStarted { node, place, child } => {
-                self.fold_child_started(*node, *place, child).map_err(|why| CorruptJournal { seq: self.seq, why })?;
-            }
-            Event::ChildAsked { node, place, ask } => {
-                self.fold_child_asked(*node, *place, *ask).map_err(|why| CorruptJournal { seq: self.seq, why })?;
-            }
-            Event::ChildTold { node, place, told } => {
-                self.fold_child_told(*node, *place, told).map_err(|why| CorruptJournal { seq: self.seq, why })?;
+            Event::ChildStarted { .. } | Event::ChildAsked { .. } | Event::ChildTold { .. } => {
+                self.fold_child(event).map_err(|why| CorruptJournal { seq: self.seq, why })?;
             }
             Event::Joined { node } => self.fold_joined(*node),
             Event::Finished { state, output, leftovers } => {

@@ -141,7 +141,17 @@ impl Run {
         self.stirred.0.push_back(node);
     }
 
-    pub(super) fn fold_child_started(&mut self, node: NodeIndex, place: u32, run: &RunId) -> Result<(), String> {
+    /// Something about one of the runs of a step.
+    pub(super) fn fold_child(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::ChildStarted { node, place, child } => self.fold_child_started(*node, *place, child),
+            Event::ChildAsked { node, place, ask } => self.fold_child_asked(*node, *place, *ask),
+            Event::ChildTold { node, place, told } => self.fold_child_told(*node, *place, told),
+            _ => Ok(()),
+        }
+    }
+
+    fn fold_child_started(&mut self, node: NodeIndex, place: u32, run: &RunId) -> Result<(), String> {
         self.clear_timer(node);
         let children = &mut self.steps[node.index()].extra().children;
         if place as usize > children.list.len() {
@@ -167,7 +177,7 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn fold_child_asked(&mut self, node: NodeIndex, place: u32, ask: Ask) -> Result<(), String> {
+    fn fold_child_asked(&mut self, node: NodeIndex, place: u32, ask: Ask) -> Result<(), String> {
         let children = &mut self.steps[node.index()].extra().children;
         if !children.has(place) {
             return Err(format!("there is no run {place} of {node:?} to ask something"));
@@ -185,7 +195,7 @@ impl Run {
         Ok(())
     }
 
-    pub(super) fn fold_child_told(&mut self, node: NodeIndex, place: u32, told: &Told) -> Result<(), String> {
+    fn fold_child_told(&mut self, node: NodeIndex, place: u32, told: &Told) -> Result<(), String> {
         let forward = self.phase == Phase::Forward;
         let repeats = matches!(self.body(node), Some(Body::Repeat { .. }));
         let step = &mut self.steps[node.index()];

@@ -117,7 +117,7 @@ impl Advance<'_> {
 
 impl Run {
     /// Whether a principal is the run that this one is a child of.
-    pub(super) fn is_parent(&self, principal: &Principal) -> bool {
+    pub(crate) fn is_parent(&self, principal: &Principal) -> bool {
         self.parent().is_some_and(|parent| *principal == Principal::run(&parent.run))
     }
 

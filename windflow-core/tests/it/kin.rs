@@ -169,3 +169,22 @@ async fn whoever_drives_a_run_drives_the_runs_it_has_started_and_that_nobody_dri
     assert_eq!(report.state, RunState::Succeeded);
     second.shutdown().await;
 }
+
+/// A child that is over is asked to undo itself at the moment its own driver lets go of it: whichever comes first, it is
+/// driven.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_child_that_has_just_ended_hears_what_it_is_asked() {
+    let (store, made) = (MemoryStore::new(), Made::default());
+    let engine = builder(&store, &made).drive(Drive::Own).build();
+    let workflow = Workflow::builder("w").node(each(json!(["a", "b", "bad"]))).build().unwrap();
+    let mut runs = Vec::new();
+    for _ in 0..300 {
+        runs.push(engine.start(workflow.clone(), json!({})).await.unwrap());
+    }
+    for run in runs {
+        let report = tokio::time::timeout(Duration::from_secs(30), run.wait()).await.expect("it ends").unwrap();
+        assert_eq!(report.state, RunState::Compensated);
+    }
+    assert_eq!(*made.lock().unwrap(), BTreeSet::new());
+    engine.shutdown().await;
+}

@@ -40,14 +40,7 @@ pub fn schema() -> Value {
             "How many steps may run at the same time.",
         ),
         "deadline" => described(duration(), "How long the run may take before it is cancelled."),
-        "nodes" => described(
-            json!({
-                "type": "object", "minProperties": 1,
-                "propertyNames": {"pattern": NODE_NAME},
-                "additionalProperties": {"$ref": "#/$defs/node"},
-            }),
-            "The work: named nodes.",
-        ),
+        "nodes" => nodes("The work: named nodes."),
         "outputs" => {
             described(json!({"type": ["object", "null"]}), "What the run answers, from ${{ nodes.NAME.output }}.")
         }
@@ -143,17 +136,19 @@ fn node() -> Value {
     Value::Object(node)
 }
 
+fn nodes(description: &str) -> Value {
+    let nodes = json!({
+        "type": "object", "minProperties": 1,
+        "propertyNames": {"pattern": NODE_NAME},
+        "additionalProperties": {"$ref": "#/$defs/node"},
+    });
+    described(nodes, description)
+}
+
 /// What a block says: of a node that holds one, and of a case.
 fn within(key: &str) -> Value {
     match key {
-        "nodes" => described(
-            json!({
-                "type": "object", "minProperties": 1,
-                "propertyNames": {"pattern": NODE_NAME},
-                "additionalProperties": {"$ref": "#/$defs/node"},
-            }),
-            "Nodes within this one, done and undone as one.",
-        ),
+        "nodes" => nodes("Nodes within this one, done and undone as one."),
         "outputs" => described(json!({"type": ["object", "null"]}), "What the nodes within answer together."),
         "on_failure" => described(
             words(&["compensate", "stop"]),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::table::Table;
 use crate::id::{Principal, RunId};
 use crate::outcome::{Outcome, Undone};
-use crate::run::{Input, Request, RunState, Subject};
+use crate::run::{Input, Request, RunState, Subject, Told};
 use crate::workflow::{Body, Case, Node, OnFailure, OnItemFailure, Retry, Workflow, WorkflowBuilder, WorkflowSpec};
 
 fn block() -> Box<WorkflowSpec> {
@@ -35,6 +35,10 @@ fn begin(workflow: WorkflowBuilder) -> (Table, Vec<String>) {
     (table, began)
 }
 
+fn told() -> Told {
+    Told { state: RunState::Running, output: Value::Null, problem: None, leftovers: Vec::new() }
+}
+
 const OK: RunState = RunState::Succeeded;
 
 #[test]
@@ -45,6 +49,12 @@ fn each_item_has_a_run_and_no_more_run_at_once_than_may() {
     assert_eq!((table.state(), table.owed()), (RunState::Running, vec![]), "nothing is to be done here");
     assert_eq!(table.tells("each", 1, OK, json!("eight")), ["child_told each/1 succeeded", &started(2)]);
     assert_eq!(table.tells("each", 1, OK, json!("again")), [""; 0], "it has said so");
+    let (run, told) = (RunId::new("r~each~0").unwrap(), Told { state: OK, ..told() });
+    let lie = Request::Told { node: table.at("each"), place: 0, run, told: Box::new(told) };
+    assert_eq!(
+        table.asks(lie),
+        ["request_refused: cannot hear from a child: only a run that it has started says how that is"]
+    );
     assert_eq!(table.claims(), ["claimed"], "a crash of whoever drives it changes nothing");
     assert_eq!(table.tells("each", 2, OK, json!("nine")), ["child_told each/2 succeeded"]);
     let told = table.tells("each", 0, OK, json!("seven"));
